@@ -1,0 +1,262 @@
+import { z } from "zod";
+import { durationPattern, parseDuration } from "./duration.ts";
+
+// The one source of the config: its types, its defaults, its JSON Schema and its reference page.
+// What a key means beyond its form (unsafe rules, names that refer to nothing) is judged in rule-safety.ts.
+
+export const modes = ["observe", "enforce"] as const;
+export const states = ["active", "idle", "idle in transaction", "idle in transaction (aborted)"] as const;
+export const lockModes = [
+  "AccessShareLock",
+  "RowShareLock",
+  "RowExclusiveLock",
+  "ShareUpdateExclusiveLock",
+  "ShareLock",
+  "ShareRowExclusiveLock",
+  "ExclusiveLock",
+  "AccessExclusiveLock",
+] as const;
+export const lockTypes = [
+  "relation",
+  "extend",
+  "page",
+  "tuple",
+  "transactionid",
+  "virtualxid",
+  "spectoken",
+  "object",
+  "userlock",
+  "advisory",
+  "applytransaction",
+] as const;
+
+const duration = z
+  .string({ error: "a duration such as 30s" })
+  .regex(durationPattern, { error: "a duration such as 30s", abort: true })
+  .transform((text, context) => {
+    const ms = parseDuration(text);
+    if (ms !== null) return ms;
+    context.issues.push({ code: "custom", input: text, message: "a duration from 1ms to ten years" });
+    return z.NEVER;
+  });
+
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, { error: "a name of up to 63 letters, digits, '.', '_' or '-'" });
+
+const text = z.string().min(1, { error: "a text that is not empty" });
+
+/** One value or a list of values; an empty list is a mistake, as it could only mean nobody or everybody. */
+function some<T extends z.ZodType>(item: T) {
+  return z.union([item.transform((one) => [one]), z.array(item).min(1, { error: "a list with at least one entry" })]);
+}
+
+const globs = some(text);
+const tables = some(
+  z
+    .string()
+    .regex(/^(?:[^.\s]+\.)?[^.\s]+\.[^.\s]+$/, { error: "schema.table or database.schema.table; * and ? are wild" }),
+);
+
+const holds = z.strictObject({
+  tables: tables
+    .optional()
+    .describe("Any of these tables; `schema.table` or `database.schema.table`, `*` and `?` are wild."),
+  modes: some(z.enum(lockModes)).optional().describe("Any of these lock modes."),
+});
+
+const blocks = z.strictObject({
+  tables: tables
+    .optional()
+    .describe("Count waiters on these tables; a row-lock wait counts for its table, a partition for its parents."),
+  waiters: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(1)
+    .describe("At least so many distinct sessions behind it, directly or not."),
+  for: duration.optional().describe("For how long this same transaction has continuously blocked somebody."),
+  locktypes: some(z.enum(lockTypes))
+    .default(["relation", "tuple", "transactionid"])
+    .describe("Kinds of lock that count. virtualxid and advisory waits count only when named here."),
+  users: globs.optional().describe("Count only waiters of these users."),
+  applications: globs.optional().describe("Count only waiters of these applications."),
+});
+
+const waits = z.strictObject({
+  tables: tables.optional().describe("It waits for one of these tables."),
+  modes: some(z.enum(lockModes)).optional().describe("It waits for one of these lock modes."),
+  for: duration.optional().describe("It has waited for at least so long."),
+  locktypes: some(z.enum(lockTypes))
+    .default(["relation", "tuple", "transactionid"])
+    .describe("Kinds of lock that count."),
+});
+
+const conditions = z.strictObject({
+  state: some(z.enum(states)).optional().describe("The session's state."),
+  idle_for: duration
+    .optional()
+    .describe("In an idle-in-transaction state for at least so long; with `state: idle`, in that one."),
+  transaction_for: duration.optional().describe("Its transaction began at least so long ago."),
+  query_for: duration
+    .optional()
+    .describe("Its statement has been running for at least so long; counts only while active."),
+  connected_for: duration.optional().describe("Connected for at least so long."),
+  users: globs.optional().describe("The role it logged in as; `*` and `?` are wild."),
+  databases: globs.optional().describe("The database it is connected to."),
+  applications: globs.optional().describe("Its application_name."),
+  clients: some(text)
+    .optional()
+    .describe("Its address: CIDR such as 10.0.0.0/8, one address, or `local` for a Unix socket."),
+  backend_types: globs.optional().describe("The server's backend_type; only client backends are ever victims."),
+  query: text
+    .optional()
+    .describe(
+      "Regular expression (RE2, linear time) found in the running statement; never decides for an idle session.",
+    ),
+  holds: holds.optional().describe("It holds such a lock."),
+  blocks: blocks.optional().describe("It blocks others; the victim is the root of the chain."),
+  waits: waits.optional().describe("It waits for a lock: a rule for waiters."),
+  xmin_age: z.int().min(1).optional().describe("Its snapshot holds back at least so many transactions."),
+  has_written: z
+    .boolean()
+    .optional()
+    .describe("Its transaction has been given an id because it wrote (true), or has not (false)."),
+});
+
+const step = z.union(
+  [
+    z.enum(["notify", "cancel", "terminate"]),
+    z.strictObject({ wait: duration.describe("Wait before the next step.") }),
+  ],
+  { error: "notify, cancel, terminate or {wait: DURATION}" },
+);
+
+const rule = z.strictObject({
+  name: name.describe("Names the rule in logs, journal and notices; unique."),
+  targets: some(name).optional().describe("Only on these targets; left out: on all."),
+  mode: z.enum(modes).optional().describe("observe: this rule only tells, whatever the mode above says."),
+  match: conditions.describe("All of these; a list means any of it; an unknown value never matches."),
+  except: conditions.optional().describe("Any of these spares; an unknown value spares too."),
+  steps: z.array(step).min(1, { error: "at least one step" }).describe("The ladder, from gentle to firm."),
+  notify: some(name).optional().describe("Channels that are told; left out: all of them."),
+  victims: z.enum(["all", "oldest"]).default("all").describe("oldest: only the one whose transaction began first."),
+  cooldown: duration.default(30_000).describe("After an act, successors on the same lock are left alone for so long."),
+});
+
+const target = z.strictObject({
+  name: name.describe("Names the target in logs, journal and notices; unique."),
+  engine: z.enum(["postgres"]).optional().describe("How to speak to it."),
+  url: text
+    .optional()
+    .describe(
+      "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full; a Unix socket: postgres://USER@/DATABASE?host=/run/postgresql.",
+    ),
+  url_file: text.optional().describe("A file that holds the url."),
+  password: text.optional().describe("Prefer password_file, or ~/.pgpass."),
+  password_file: text.optional().describe("A file that holds the password; read at every connect."),
+  mode: z.enum(modes).optional().describe("observe: only tell on this target, whatever the mode above says."),
+  poll: text.default("5s").describe("When to look: a duration, or a cron expression of five or six fields."),
+  timezone: text.optional().describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
+  statement_timeout: duration.default(5_000).describe("Longest time for one of Lockwarden's own statements."),
+  lock_timeout: duration.default(1_000).describe("Longest time one of Lockwarden's own statements waits for a lock."),
+  connect_timeout: duration.default(10_000).describe("Longest time to connect."),
+  leader_database: text
+    .default("postgres")
+    .describe("Where the advisory lock is taken that lets one daemon of several act; the same for all of them."),
+});
+
+const email = z.strictObject({
+  name: name.describe("What rules call it; unique."),
+  type: z.literal("email"),
+  smtp: text.optional().describe("smtp://HOST:PORT (STARTTLS) or smtps://HOST:PORT (TLS from the start)."),
+  smtp_file: text.optional().describe("A file that holds the smtp URL."),
+  user: text.optional().describe("Account for SMTP authentication."),
+  password: text.optional().describe("Prefer password_file."),
+  password_file: text.optional().describe("A file that holds the password; read at every delivery."),
+  starttls: z
+    .enum(["required", "opportunistic", "never"])
+    .default("required")
+    .describe("With smtp://: whether an unencrypted session is acceptable."),
+  ca_file: text.optional().describe("Certificate authorities to trust instead of the system's."),
+  from: text.describe("Sender."),
+  to: some(text).describe("Recipients."),
+});
+const log = z.strictObject({ name: name.describe("What rules call it; unique."), type: z.literal("log") });
+const channel = z.discriminatedUnion("type", [email, log]);
+
+const protect = z.strictObject({
+  superusers: z
+    .boolean()
+    .default(true)
+    .describe("Superusers and cloud administrators (rdsadmin, azuresu, cloudsqladmin, …)."),
+  maintenance: z
+    .boolean()
+    .default(true)
+    .describe("Whatever shows in a pg_stat_progress_* view: VACUUM, CREATE INDEX, COPY, …"),
+  backups: z
+    .boolean()
+    .default(true)
+    .describe("Applications pg_dump*, pg_restore*, pg_basebackup*, pgBackRest*, barman*, wal-g*."),
+  users: globs.optional().describe("These users too."),
+  databases: globs.optional().describe("These databases too."),
+  applications: globs.optional().describe("These applications too."),
+  clients: some(text).optional().describe("These addresses (CIDR) too."),
+});
+
+const limits = z.strictObject({
+  per_tick: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(5)
+    .describe("Most sessions signalled in one look, oldest transaction first."),
+  per_minute: z.int().min(1).max(10_000).default(10).describe("Most sessions signalled in any 60 s."),
+  repeat: z
+    .strictObject({ times: z.int().min(1).max(1_000).default(3), within: duration.default(600_000) })
+    .default({ times: 3, within: 600_000 })
+    .describe(
+      "The same user, application and client is signalled at most `times` times `within` this; past it Lockwarden only tells.",
+    ),
+});
+
+export const configSchema = z.strictObject({
+  mode: z.enum(modes).default("observe").describe("observe: decide, record, tell, never act. enforce: act."),
+  targets: z.array(target).min(1, { error: "at least one target" }).describe("The database servers to watch."),
+  rules: z.array(rule).min(1, { error: "at least one rule" }).describe("Whom to free others from, and how."),
+  channels: z.array(channel).default([]).describe("Who is told, and how. Everything is in the log anyway."),
+  protect: protect
+    .prefault({})
+    .describe("Who is never a victim. Lists add to the defaults; only a named switch lifts one."),
+  limits: limits.prefault({}).describe("Per target. Past them Lockwarden only tells."),
+  verify_for: duration
+    .default(10_000)
+    .describe("How long to wait for the proof that a lock is free before the outcome is `survived`."),
+  query_text: z
+    .enum(["masked", "plain", "none"])
+    .default("masked")
+    .describe("Literals in query text that is logged, journalled or sent: masked, shown, or no text at all."),
+  state_dir: text.optional().describe("Where the journal lives. Default: $STATE_DIRECTORY, else /var/lib/lockwarden."),
+});
+
+/** Named in the documentation, refused by name until they do something. */
+export const notYet: Readonly<Record<string, readonly string[]>> = {
+  "": ["http", "digest"],
+  "rules.*": ["active", "probe"],
+  "rules.*.match": ["prepared"],
+  "rules.*.except": ["prepared"],
+};
+export const notYetValues: Readonly<Record<string, readonly string[]>> = {
+  "targets.*.engine": ["opengauss", "gaussdb", "oceanbase"],
+  "rules.*.steps.*": ["rollback-prepared"],
+  "channels.*.type": ["webhook", "slack", "teams", "pagerduty", "alertmanager", "exec"],
+};
+
+export type Config = z.output<typeof configSchema>;
+export type Rule = Config["rules"][number];
+export type Conditions = Rule["match"];
+export type Step = Rule["steps"][number];
+export type Target = Config["targets"][number];
+export type ChannelConfig = Config["channels"][number];
+export type EmailConfig = Extract<ChannelConfig, { type: "email" }>;
+export type Mode = Config["mode"];

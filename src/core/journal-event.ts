@@ -1,0 +1,13 @@
+import type { Decision, Outcome, Reason } from "./decision.ts";
+
+/** What happened to a notice at one channel. */
+type Told = Readonly<{ notice: string; channel: string; delivered: boolean; error: string | null; text: string }>;
+
+/** One line of the journal. An outcome carries its intent's id. */
+export type JournalEvent = Readonly<{ v: 1; id: string; at: string; target: string | null }> &
+  (
+    | Readonly<{ event: "intent" | "observed"; decision: Decision }>
+    | Readonly<{ event: "outcome" | "recovered"; outcome: Outcome }>
+    | (Readonly<{ event: "notice" }> & Told)
+    | Readonly<{ event: "start" | "stop" | "reload" | "paused" | "resumed" | "breaker"; reason: Reason }>
+  );

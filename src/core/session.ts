@@ -1,0 +1,89 @@
+// What a snapshot says of one session. Ids and moments are the server's own text, compared for equality only;
+// `…Ms` is an age by the server's clock; null is unknown, and an unknown matches nobody.
+
+export type Text = string | null;
+export type Ms = number | null;
+
+/** Opaque, unique in one snapshot. */
+export type NodeKey = string;
+
+export type SessionState = "active" | "idle" | "idle in transaction" | "idle in transaction (aborted)" | "other";
+
+export type Transaction =
+  | Readonly<{ kind: "none" | "unknown" }>
+  | Readonly<{
+      kind: "open";
+      /** Stays the same while the transaction lasts: (PostgreSQL) xact_start. */
+      startedAt: Text;
+      ageMs: Ms;
+      /** The id it was given when it first wrote, null before. (PostgreSQL) backend_xid. */
+      writeId: Text;
+    }>;
+
+export type Relation = Readonly<{ database: string; schema: string; name: string; ancestors: readonly string[] }>;
+
+export type Session = Readonly<{
+  kind: "session";
+  key: NodeKey;
+  /** Opaque; what the engine re-checks besides the pid. (PostgreSQL) backend_start. */
+  identity: string;
+  /** null: on no thread (a pooled openGauss session). Text: openGauss pids exceed 2^53. */
+  pid: Text;
+  /** A handle for people and server logs, never the identity. (PostgreSQL) the %c of log_line_prefix. */
+  sessionId: string;
+  role: "client" | "internal" | "replication" | "unknown";
+  backendType: Text;
+  /** The leader, when this is a parallel worker: it is judged as its leader. */
+  group: NodeKey | null;
+  /** One of Lockwarden's own sessions, or of a twin: own role and application_name. */
+  own: boolean;
+  superuser: boolean | null;
+  /** Shows in a pg_stat_progress_* view; null when that was not read. */
+  maintenance: boolean | null;
+  user: Text;
+  database: Text;
+  application: Text;
+  /** An IP address, "local" for a Unix socket. */
+  client: Text;
+  query: Text;
+  waitEvent: Text;
+  state: SessionState | null;
+  stateMs: Ms;
+  /** The moment of the last change of state, for the guard. */
+  stateAt: Text;
+  queryMs: Ms;
+  /** The moment the statement began, for the guard. */
+  queryAt: Text;
+  connectedMs: Ms;
+  /** Transactions begun since the oldest one that this session's snapshot still sees. */
+  xminAge: number | null;
+  transaction: Transaction;
+}>;
+
+/** A prepared transaction that holds locks: no session, never signalled. */
+export type Prepared = Readonly<{
+  kind: "prepared";
+  key: NodeKey;
+  gid: string;
+  transactionId: string;
+  user: string;
+  database: string;
+  ageMs: Ms;
+}>;
+
+/** Names one transaction of one session for as long as it lasts; null when the session has none or it cannot be seen. */
+export function transactionKey(session: Session): string | null {
+  const { transaction } = session;
+  if (transaction.kind !== "open" || transaction.startedAt === null || session.pid === null) return null;
+  return `${session.pid} ${session.identity} ${transaction.startedAt}`;
+}
+
+/** The two states in which a transaction stays open while its client does nothing. */
+export function isIdleInTransaction(session: Session): boolean {
+  return session.state === "idle in transaction" || session.state === "idle in transaction (aborted)";
+}
+
+/** A cancel would do nothing: no statement runs. The server answers true all the same. */
+export function isIdle(session: Session): boolean {
+  return session.state === "idle" || isIdleInTransaction(session);
+}

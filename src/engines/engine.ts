@@ -1,0 +1,72 @@
+import type { Evidence, Order, Proof, Sent } from "../core/decision.ts";
+import type { Snapshot } from "../core/snapshot.ts";
+
+/** What an engine can do; the rest of the code asks these, never a product's name. */
+export type Capabilities = Readonly<{
+  /** Identity and blocking are re-checked in the signalling statement itself. */
+  atomicGuard: boolean;
+  cancel: boolean;
+  rollbackPrepared: boolean;
+  softBlocks: boolean;
+  /** The server says since when a lock is waited for. */
+  waitAge: boolean;
+  transactionAge: boolean;
+  lease: boolean;
+}>;
+
+/** What a look needs. */
+export type Look = Readonly<{
+  /** `transactions`: sessions in a transaction, and whoever waits. `all`: plain idle ones too. */
+  sessions: "transactions" | "all";
+  locks: boolean;
+}>;
+
+export type Lease = "held" | "taken" | "unsupported";
+
+/** Something that the role lacks, and the SQL that grants it. `fatal`: acting or seeing is impossible without. */
+export type Missing = Readonly<{ missing: string; grant: string; fatal: boolean }>;
+
+export type ServerFacts = Readonly<{
+  version: string;
+  role: string;
+  database: string;
+  recovery: boolean;
+  encrypted: boolean;
+}>;
+
+/**
+ * An open connection to one target. Every call throws LinkLost when the connection is gone or cannot be trusted any more:
+ * close it and connect anew. A signal that aborts makes the call throw its reason.
+ */
+export type Link = Readonly<{
+  capabilities: Capabilities;
+  facts: ServerFacts;
+  read(look: Look, signal: AbortSignal): Promise<Snapshot>;
+  /** One guarded statement. Called by the executor only. */
+  act(order: Order, signal: AbortSignal): Promise<Sent>;
+  prove(evidence: Evidence, signal: AbortSignal): Promise<Proof>;
+  /** Asks without waiting for the right to act on this target. */
+  lease(signal: AbortSignal): Promise<Lease>;
+  check(signal: AbortSignal): Promise<readonly Missing[]>;
+  close(): Promise<void>;
+}>;
+
+export type Engine<Target> = Readonly<{
+  name: string;
+  connect(target: Target, signal: AbortSignal): Promise<Link>;
+  /** SQL that makes a least-privilege role. */
+  grants(role: string): string;
+}>;
+
+/** The connection is gone. `kind` says whether trying again soon can help. */
+export class LinkLost extends Error {
+  override readonly name = "LinkLost";
+  readonly kind: "unreachable" | "denied" | "lost" | "refused";
+  /** What to do about it. */
+  readonly hint: string | null;
+  constructor(kind: LinkLost["kind"], message: string, options: { cause?: unknown; hint?: string | null } = {}) {
+    super(message, { cause: options.cause });
+    this.kind = kind;
+    this.hint = options.hint ?? null;
+  }
+}
