@@ -56,6 +56,11 @@ export const noHistory: History = {
   cooldowns: [],
 };
 
+/** What is still true on this server: after a failover or a restart nothing seen before is, but who was signalled counts on. */
+export function onServer(history: History, serverId: string): History {
+  return history.serverId === null || history.serverId === serverId ? history : { ...noHistory, acts: history.acts };
+}
+
 /** The transaction while there is one, else the session itself; null when neither can be told. */
 export function subjectKey(session: Session): string | null {
   if (session.transaction.kind === "none" && session.pid !== null) return `${session.pid} ${session.identity}`;

@@ -6,8 +6,8 @@ import {
   type History,
   type Incident,
   incidentKey,
-  noHistory,
   offender,
+  onServer,
   sessionIdentity,
   subjectKey,
 } from "./history.ts";
@@ -24,8 +24,7 @@ export function remember(
   evaluation: Evaluation,
   rules: readonly CompiledRule[],
 ): History {
-  // Another server (a failover, a restart): nothing seen before is true of it.
-  const before = history.serverId === snapshot.serverId ? history : { ...noHistory, acts: history.acts };
+  const before = onServer(history, snapshot.serverId);
   return {
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),

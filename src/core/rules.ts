@@ -1,6 +1,6 @@
 import type { Conditions, Rule } from "../config/schema.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
-import { type History, type Incident, incidentKey, subjectKey } from "./history.ts";
+import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
 import { countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { LockWait, Snapshot } from "./snapshot.ts";
@@ -60,7 +60,8 @@ export function compileRules(rules: readonly Rule[], patterns: Patterns): Compil
 }
 
 /** Every rule against every session: who matches now, and who will by time alone. */
-export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], history: History): Evaluation {
+export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], memory: History): Evaluation {
+  const history = onServer(memory, snapshot.serverId);
   const graph = waitGraph(snapshot);
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const findings: Finding[] = [];
