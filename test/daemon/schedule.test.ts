@@ -210,7 +210,7 @@ test("a time zone that nobody knows is a mistake", () => {
 });
 
 test("no text makes the check throw", () => {
-  const text = fc.oneof(fc.string(), fc.stringMatching(/^[-*\/,#?0-9LWa-c ]{0,30}$/));
+  const text = fc.oneof(fc.string(), fc.stringMatching(/^[-*/,#?0-9LWa-c ]{0,30}$/));
   fc.assert(
     fc.property(text, (expression) => {
       const mistake = cronMistake(expression);
