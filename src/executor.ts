@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { describeMs } from "./core/age.ts";
 import type { ActDecision, Outcome, Proof, Sent, Signal } from "./core/decision.ts";
 import type { JournalEvent } from "./core/journal-event.ts";
@@ -25,7 +25,7 @@ export class NotJournalled extends Error {
   override readonly name = "NotJournalled";
 }
 
-/** When the daemon stops while it verifies, this long is spent on one last look. */
+/** When the daemon stops in the middle, this long is left to see what became of it. */
 const lastLookMs = 500;
 
 /**
@@ -43,11 +43,32 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
     throw new NotJournalled("the intent cannot be journalled, so nothing was sent", { cause });
   }
   const begun = performance.now();
-  const sent = await send(() => context.link.act({ action, evidence, guard }, context.signal));
-  const proof = sent.kind === "sent" || sent.kind === "uncertain" ? await verify(decision, context) : null;
+  const late = lateAbort(context.signal, lastLookMs);
+  const sent = await send(() => context.link.act({ action, evidence, guard }, late.signal));
+  const proof = sent.kind === "sent" || sent.kind === "uncertain" ? await verify(decision, context, late.signal) : null;
+  late.forget();
   const outcome = outcomeOf(decision, sent, proof, performance.now() - begun);
-  await context.write({ ...stamp(), event: "outcome", outcome });
+  // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
+  await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
   return outcome;
+}
+
+/** Aborts so long after the other signal, until it is forgotten. */
+function lateAbort(signal: AbortSignal, afterMs: number): Readonly<{ signal: AbortSignal; forget(): void }> {
+  const late = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const abort = () => {
+    timer = setTimeout(() => late.abort(signal.reason), afterMs);
+  };
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort);
+  return {
+    signal: late.signal,
+    forget: () => {
+      signal.removeEventListener("abort", abort);
+      clearTimeout(timer);
+    },
+  };
 }
 
 async function send(act: () => Promise<Sent>): Promise<Sent> {
@@ -60,20 +81,19 @@ async function send(act: () => Promise<Sent>): Promise<Sent> {
 }
 
 /** Looks again, at growing distances, until the lock is free or the time for it is over; null when nothing could be seen. */
-async function verify({ evidence }: ActDecision, context: ExecutorContext): Promise<Proof | null> {
+async function verify({ evidence }: ActDecision, context: ExecutorContext, late: AbortSignal): Promise<Proof | null> {
   const until = performance.now() + context.verifyMs;
   let last: Proof | null = null;
   for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 250)) {
     const stopping = context.signal.aborted;
     try {
-      last = await context.link.prove(evidence, stopping ? AbortSignal.timeout(lastLookMs) : context.signal);
-      context.alive();
+      last = await context.link.prove(evidence, late);
     } catch {
-      if (!context.signal.aborted || stopping) return last;
-      continue;
+      return last;
     }
+    context.alive();
     if (isReleased(last) || stopping || performance.now() + pauseMs > until) return last;
-    await sleep(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
+    await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
   }
 }
 

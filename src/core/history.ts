@@ -61,6 +61,15 @@ export function onServer(history: History, serverId: string): History {
   return history.serverId === null || history.serverId === serverId ? history : { ...noHistory, acts: history.acts };
 }
 
+/** After a gap in what was seen: ladders begin anew, and blocking counts from now on; who was told of what stays known. */
+export function afterReconnect(history: History): History {
+  const incidents = new Map<string, Incident>();
+  for (const [key, incident] of history.incidents) {
+    incidents.set(key, { ...incident, step: 0, cancelled: false, done: false, matched: false });
+  }
+  return { ...history, blocking: new Map(), waited: new Map(), incidents };
+}
+
 /** The transaction while there is one, else the session itself; null when neither can be told. */
 export function subjectKey(session: Session): string | null {
   if (session.transaction.kind === "none" && session.pid !== null) return `${session.pid} ${session.identity}`;
