@@ -32,7 +32,7 @@ function cut(text: string): string {
   return letters.length <= longestShown ? text : `${letters.slice(0, longestShown).join("")}…`;
 }
 
-/** Quoted, cut, one line, and without the account of an URL that was put into the wrong key. */
+/** Quoted, cut, one line, and without the account of a URL that was put into the wrong key. */
 export function quote(text: string): string {
   return JSON.stringify(cut(text.replace(/\/\/.*@/su, "//…@"))).replace(
     /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,

@@ -8,7 +8,7 @@ const form = "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";
 export function postgresUrlMistakes(url: string): readonly string[] {
   const [, scheme, authority = "", rest = ""] = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/isu.exec(url) ?? [];
   if (scheme === undefined) return [`expected ${form}, got a text that is no URL`];
-  if (!/^postgres(?:ql)?$/iu.test(scheme)) return [`expected ${form}, got an URL that starts with ${quote(scheme)}`];
+  if (!/^postgres(?:ql)?$/iu.test(scheme)) return [`expected ${form}, got a URL that starts with ${quote(scheme)}`];
   // Everything after it would be taken for a host, a database or a parameter, and be shown as such.
   if (/[@#]/u.test(rest) || /\s/u.test(url))
     return [
@@ -17,7 +17,7 @@ export function postgresUrlMistakes(url: string): readonly string[] {
   const host = authority.slice(authority.lastIndexOf("@") + 1);
   if (host.includes(",")) return ["expected one host, got several: that is not there yet; make each a target"];
   const parsed = parseAs(url, authority, host);
-  if (parsed === null) return [`expected ${form}, got an URL that cannot be read`];
+  if (parsed === null) return [`expected ${form}, got a URL that cannot be read`];
   const user = parsed.username === "" ? ["expected a user before the host (USER@), got none"] : [];
   return [...user, ...hostMistakes(host, parsed.searchParams), ...parameterMistakes(parsed.searchParams)];
 }

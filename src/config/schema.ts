@@ -192,7 +192,7 @@ const mailAddress = textOf("a mail address such as dba@example.org", mailAddress
 });
 const email = z.strictObject({
   name: name.describe("What rules call it; unique."),
-  type: z.literal("email"),
+  type: z.literal("email").describe("Mail over SMTP."),
   smtp: text.optional().describe("smtp://HOST:PORT (STARTTLS) or smtps://HOST:PORT (TLS from the start)."),
   smtp_file: text.optional().describe("A file that holds the smtp URL."),
   user: text.optional().describe("Account for SMTP authentication."),
@@ -206,7 +206,10 @@ const email = z.strictObject({
   from: mailAddress.describe("Sender."),
   to: some(mailAddress).describe("Recipients."),
 });
-const log = z.strictObject({ name: name.describe("What rules call it; unique."), type: z.literal("log") });
+const log = z.strictObject({
+  name: name.describe("What rules call it; unique."),
+  type: z.literal("log").describe("The daemon's own log."),
+});
 const channel = z.discriminatedUnion("type", [email, log]);
 
 const protect = z.strictObject({
