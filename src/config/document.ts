@@ -68,7 +68,7 @@ function tooDeep(tokens: readonly unknown[]): number | null {
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const { token, depth } = next;
     if (typeof token !== "object" || token === null) continue;
-    if (depth > deepest) return "offset" in token && typeof token.offset === "number" ? token.offset : 0;
+    if (depth >= deepest) return "offset" in token && typeof token.offset === "number" ? token.offset : 0;
     if ("value" in token) open.push({ token: token.value, depth });
     if (!("items" in token) || !Array.isArray(token.items)) continue;
     for (const item of token.items as readonly { key?: unknown; value?: unknown }[])
