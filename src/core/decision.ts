@@ -16,7 +16,14 @@ export type Evidence = Readonly<{
 }>;
 
 /** One wait that must still be there, blocked by that pid, when the signal goes out. */
-export type GuardEdge = Readonly<{ waiterPid: string; blockerPid: string; lock: string; mode: string }>;
+export type GuardEdge = Readonly<{
+  waiterPid: string;
+  blockerPid: string;
+  lock: string;
+  mode: string;
+  /** Counts as one of the waiters; a hop between them does not. */
+  counts: boolean;
+}>;
 
 /** What the one statement re-checks beside pid, identity, transaction and state. */
 export type Guard = Readonly<{
@@ -24,7 +31,7 @@ export type Guard = Readonly<{
   sinceState: boolean;
   /** The statement is the same: for ages of a running one. */
   sinceQuery: boolean;
-  /** At least so many distinct waiters are still behind the victim over these edges; null: the rule did not ask. */
+  /** At least so many of the waiters that count are still behind the victim over these edges; null: the rule did not ask. */
   blocks: Readonly<{ edges: readonly GuardEdge[]; waiters: number }> | null;
   /** This very wait of the victim is still ungranted; null: the rule did not ask. */
   waits: Readonly<{ lock: string; mode: string; waitAt: string | null }> | null;
@@ -53,6 +60,8 @@ export type SpareBy =
   | "cooldown"
   | "unknown"
   | "idle"
+  | "no-transaction"
+  | "other-rule"
   | "done"
   | "victims"
   | "journal";

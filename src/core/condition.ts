@@ -1,0 +1,185 @@
+import type { Conditions } from "../config/schema.ts";
+import { describeMs } from "./age.ts";
+import { anyGlob } from "./glob.ts";
+import type { History } from "./history.ts";
+import { isIdleInTransaction, type Ms, type NodeKey, type Session, type Text } from "./session.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { WaitGraph } from "./wait-graph.ts";
+
+/** How far a condition is from true: 0, now; n, in n ms if nothing changes; never, not by time alone; unknown. */
+export type Distance = number;
+export const never: Distance = Number.POSITIVE_INFINITY;
+export const unknown: Distance = Number.NaN;
+
+/** One session as the conditions see it. */
+export type Subject = Readonly<{
+  session: Session;
+  snapshot: Snapshot;
+  graph: WaitGraph;
+  sessions: ReadonlyMap<NodeKey, Session>;
+  history: History;
+}>;
+
+export type Condition = Readonly<{
+  /** The config key, such as `blocks.for`. */
+  name: string;
+  /** Wants the locks to have been read. */
+  needsLocks: boolean;
+  /** Our own cancel changes what it looks at; it does not count again on later steps. */
+  resets: boolean;
+  wanted: string;
+  distance(subject: Subject): Distance;
+  /** What was seen, as a phrase that can stand in a reason. */
+  seen(subject: Subject): string;
+}>;
+
+/** Matchers that need more than text: a linear-time regular expression, CIDR ranges. */
+export type Patterns = Readonly<{
+  regex(source: string): (text: string) => boolean;
+  cidr(ranges: readonly string[]): (address: string) => boolean;
+}>;
+
+export type ConditionContext = Readonly<{ rule: string; acts: boolean; patterns: Patterns }>;
+
+type Plain = Omit<Condition, "needsLocks" | "resets"> & Partial<Pick<Condition, "needsLocks" | "resets">>;
+export const plain = (condition: Plain): Condition => ({ needsLocks: false, resets: false, ...condition });
+
+export function truth(value: boolean | null): Distance {
+  return value === null ? unknown : value ? 0 : never;
+}
+
+/** Conditions on what the session itself shows. */
+export function sessionConditions(source: Conditions, context: ConditionContext): Condition[] {
+  const { state, query, clients, has_written: written, xmin_age: xminAge } = source;
+  const conditions: Condition[] = [];
+  if (state !== undefined) {
+    const wanted = new Set<string>(state);
+    conditions.push(
+      plain({
+        name: "state",
+        resets: true,
+        wanted: state.join(" or "),
+        distance: ({ session }) => truth(session.state === null ? null : wanted.has(session.state)),
+        seen: ({ session }) => `is ${session.state ?? "in an unknown state"}`,
+      }),
+    );
+  }
+  const texts: [string, readonly string[] | undefined, (session: Session) => Text][] = [
+    ["users", source.users, (session) => session.user],
+    ["databases", source.databases, (session) => session.database],
+    ["applications", source.applications, (session) => session.application],
+    ["backend_types", source.backend_types, (session) => session.backendType],
+  ];
+  for (const [name, patterns, read] of texts) {
+    if (patterns !== undefined) conditions.push(textCondition(name, anyGlob(patterns), patterns.join(" or "), read));
+  }
+  if (clients !== undefined) {
+    conditions.push(
+      textCondition("clients", context.patterns.cidr(clients), clients.join(" or "), (session) => session.client),
+    );
+  }
+  if (query !== undefined) {
+    // Of an idle session the text is only the last statement: it decides nothing.
+    const read = (session: Session) =>
+      session.state === "active" ? session.query : session.state === null ? null : "";
+    conditions.push({ ...textCondition("query", context.patterns.regex(query), query, read), resets: true });
+  }
+  if (written !== undefined) {
+    conditions.push(
+      plain({
+        name: "has_written",
+        wanted: String(written),
+        distance: ({ session }) => truth(hasWritten(session) === null ? null : hasWritten(session) === written),
+        seen: ({ session }) => (hasWritten(session) === true ? "has written" : "has not written"),
+      }),
+    );
+  }
+  if (xminAge !== undefined) {
+    conditions.push(
+      plain({
+        name: "xmin_age",
+        wanted: `at least ${xminAge} transactions`,
+        distance: ({ session }) => truth(session.xminAge === null ? null : session.xminAge >= xminAge),
+        seen: ({ session }) => `holds back ${session.xminAge ?? "an unknown number of"} transactions`,
+      }),
+    );
+  }
+  return conditions;
+}
+
+function textCondition(
+  name: string,
+  test: (text: string) => boolean,
+  wanted: string,
+  read: (session: Session) => Text,
+): Condition {
+  const noun = name.replace(/s$/, "").replace("_", " ");
+  return plain({
+    name,
+    wanted,
+    distance: ({ session }) => {
+      const text = read(session);
+      return truth(text === null ? null : test(text));
+    },
+    seen: ({ session }) => `${noun} ${read(session) ?? "unknown"}`,
+  });
+}
+
+function hasWritten(session: Session): boolean | null {
+  const { transaction } = session;
+  if (transaction.kind === "unknown") return null;
+  return transaction.kind === "open" && transaction.writeId !== null;
+}
+
+/** Conditions that time alone can make true. */
+export function ageConditions(source: Conditions): Condition[] {
+  const idleToo = source.state?.includes("idle") === true;
+  const ages: [string, number | undefined, boolean, (session: Session) => Ms | typeof never, string][] = [
+    ["connected_for", source.connected_for, false, (session) => session.connectedMs, "connected"],
+    ["transaction_for", source.transaction_for, false, transactionMs, "transaction open"],
+    ["query_for", source.query_for, true, queryMs, "statement running"],
+    ["idle_for", source.idle_for, true, (session) => idleMs(session, idleToo), "idle"],
+  ];
+  return ages.flatMap(([name, wantedMs, resets, read, phrase]) =>
+    wantedMs === undefined
+      ? []
+      : [
+          plain({
+            name,
+            resets,
+            wanted: `at least ${describeMs(wantedMs)}`,
+            distance: ({ session }) => remaining(read(session), wantedMs),
+            seen: ({ session }) => agePhrase(phrase, read(session)),
+          }),
+        ],
+  );
+}
+
+/** never, when the age does not count in this state. */
+function remaining(ageMs: Ms, wantedMs: number): Distance {
+  if (ageMs === null) return unknown;
+  if (ageMs === never) return never;
+  return Math.max(0, wantedMs - ageMs);
+}
+
+function agePhrase(phrase: string, ageMs: Ms): string {
+  if (ageMs === null) return `${phrase} for an unknown time`;
+  return ageMs === never ? `not ${phrase}` : `${phrase} for ${describeMs(ageMs)}`;
+}
+
+function transactionMs(session: Session): Ms {
+  const { transaction } = session;
+  if (transaction.kind === "open") return transaction.ageMs;
+  return transaction.kind === "none" ? never : null;
+}
+
+/** A plain idle session still shows query_start: only a running statement counts. */
+function queryMs(session: Session): Ms {
+  if (session.state === null) return null;
+  return session.state === "active" ? session.queryMs : never;
+}
+
+function idleMs(session: Session, idleToo: boolean): Ms {
+  if (session.state === null) return null;
+  return isIdleInTransaction(session) || (idleToo && session.state === "idle") ? session.stateMs : never;
+}

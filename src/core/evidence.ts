@@ -1,0 +1,95 @@
+import { describeMs } from "./age.ts";
+import type { Evidence, Guard, GuardEdge, Reason } from "./decision.ts";
+import { relationText } from "./relation.ts";
+import type { Finding } from "./rules.ts";
+import { isIdle, type NodeKey, type Session } from "./session.ts";
+import type { Behind } from "./wait-graph.ts";
+
+/** What is kept of one act, at most. */
+const mostWaiters = 100;
+const mostHolds = 100;
+const mostEdges = 64;
+
+export function evidenceOf(finding: Finding): Evidence {
+  const { subject, rule } = finding;
+  const { snapshot, session } = subject;
+  const own = rule.ownWait?.(subject) ?? null;
+  const counted = rule.counted(subject).slice(0, mostWaiters);
+  const waiters = counted.map(({ waiter }) => subject.sessions.get(waiter)).filter((person) => person !== undefined);
+  return {
+    at: snapshot.at,
+    serverId: snapshot.serverId,
+    victim: session,
+    holds: (snapshot.holds ?? []).filter((hold) => hold.holder === session.key).slice(0, mostHolds),
+    waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)],
+    waiters,
+  };
+}
+
+/** What the signalling statement re-checks: all that the rule relied on. */
+export function guardOf(finding: Finding, protectMaintenance: boolean): Guard {
+  const { rule, subject } = finding;
+  const { session } = subject;
+  const { match } = rule.rule;
+  const own = rule.ownWait?.(subject) ?? null;
+  return {
+    sinceState: isIdle(session),
+    sinceQuery: session.state === "active" && (match.query_for !== undefined || match.query !== undefined),
+    blocks: match.blocks === undefined ? null : blocksGuard(finding, match.blocks.waiters),
+    waits: own === null ? null : { lock: own.lock, mode: own.mode, waitAt: own.waitAt },
+    notMaintenance: protectMaintenance,
+  };
+}
+
+function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
+  const { subject, rule } = finding;
+  const locktypes = new Set<string>(rule.rule.match.blocks?.locktypes ?? []);
+  const counted = new Set(rule.counted(subject).map(({ waiter }) => waiter));
+  const behind = subject.graph.behind(subject.session.key, locktypes);
+  const hops = new Map<NodeKey, Behind>(behind.map((hop) => [hop.waiter, hop]));
+  const edges = new Map<NodeKey, GuardEdge>();
+  let covered = 0;
+  for (const waiter of counted) {
+    if (covered >= waiters || edges.size >= mostEdges) break;
+    covered++;
+    // Every hop from this waiter to the victim, so that a soft edge between them is confirmed too.
+    for (let hop = hops.get(waiter); hop !== undefined; hop = hops.get(hop.blocker)) {
+      const edge = guardEdge(hop, subject.sessions, counted);
+      if (edge !== null) edges.set(hop.waiter, edge);
+    }
+  }
+  return { edges: [...edges.values()], waiters: covered };
+}
+
+function guardEdge(
+  hop: Behind,
+  sessions: ReadonlyMap<NodeKey, Session>,
+  counted: ReadonlySet<NodeKey>,
+): GuardEdge | null {
+  const blockerPid = sessions.get(hop.blocker)?.pid ?? null;
+  const waiterPid = hop.wait.pid;
+  if (blockerPid === null || waiterPid === null) return null;
+  return { waiterPid, blockerPid, lock: hop.wait.lock, mode: hop.wait.mode, counts: counted.has(hop.waiter) };
+}
+
+/** Why this rule is about this session: each condition with what was seen. */
+export function reasonOf(finding: Finding): Reason {
+  const { rule, subject, inMs } = finding;
+  const { session } = subject;
+  const seen = rule.match.filter((condition) => condition.name !== "state").map((condition) => condition.seen(subject));
+  const state = session.state === null ? [] : [session.state];
+  const text = [...state, ...seen].join(", ");
+  const [wait] = rule.rule.match.blocks === undefined ? [] : rule.counted(subject).map((behind) => behind.wait);
+  const { transaction } = session;
+  return {
+    code: inMs === 0 ? "matched" : "pending",
+    text: inMs === 0 ? text : `${text}; due in ${describeMs(inMs)} if nothing changes`,
+    facts: {
+      state: session.state,
+      stateMs: session.stateMs,
+      transactionMs: transaction.kind === "open" ? transaction.ageMs : null,
+      relation: wait === undefined ? null : relationText(wait),
+      waiters: rule.rule.match.blocks === undefined ? null : rule.counted(subject).length,
+    },
+  };
+}

@@ -1,0 +1,96 @@
+import type { Ms, Session } from "./session.ts";
+import { transactionKey } from "./session.ts";
+
+// What one target's watcher remembers between looks. Moments are ms of the server's clock (Snapshot.atMs).
+
+/** One rule's dealings with one transaction (or, without a transaction, one session). */
+export type Incident = Readonly<{
+  key: string;
+  rule: string;
+  /** The victim: its transaction, or its session when it has none. */
+  subject: string;
+  openedMs: number;
+  /** The next step of the rule's ladder. */
+  step: number;
+  /** Since when that step is the next one. */
+  stepSinceMs: number;
+  /** Our own cancel went out: what it changed does not reset ages. */
+  cancelled: boolean;
+  /** The ladder is at its end, or what remains is for a person. */
+  done: boolean;
+  /** What people were told last, so that they are told once. */
+  told: string | null;
+  /** It matched in the last look. */
+  matched: boolean;
+}>;
+
+/** A signal that went out. */
+export type Act = Readonly<{ atMs: number; rule: string; who: string; incident: string }>;
+
+/** After an act: whoever stood behind the victim, or joins them, is a successor until then. */
+export type Cooldown = Readonly<{
+  rule: string;
+  atMs: number;
+  untilMs: number;
+  lineage: ReadonlySet<string>;
+  locks: ReadonlySet<string>;
+}>;
+
+export type History = Readonly<{
+  serverId: string | null;
+  /** `rule subject` → since when it has continuously blocked somebody, as the rule counts them. */
+  blocking: ReadonlyMap<string, number>;
+  /** Session → when it was last seen waiting itself: before that it was nobody's root. */
+  waited: ReadonlyMap<string, number>;
+  incidents: ReadonlyMap<string, Incident>;
+  acts: readonly Act[];
+  cooldowns: readonly Cooldown[];
+}>;
+
+export const noHistory: History = {
+  serverId: null,
+  blocking: new Map(),
+  waited: new Map(),
+  incidents: new Map(),
+  acts: [],
+  cooldowns: [],
+};
+
+/** What is still true on this server: after a failover or a restart nothing seen before is, but who was signalled counts on. */
+export function onServer(history: History, serverId: string): History {
+  return history.serverId === null || history.serverId === serverId ? history : { ...noHistory, acts: history.acts };
+}
+
+/** After a gap in what was seen: ladders begin anew, and blocking counts from now on; who was told of what stays known. */
+export function afterReconnect(history: History): History {
+  const incidents = new Map<string, Incident>();
+  for (const [key, incident] of history.incidents) {
+    incidents.set(key, { ...incident, step: 0, cancelled: false, done: false, matched: false });
+  }
+  return { ...history, blocking: new Map(), waited: new Map(), incidents };
+}
+
+/** The transaction while there is one, else the session itself; null when neither can be told. */
+export function subjectKey(session: Session): string | null {
+  if (session.transaction.kind === "none" && session.pid !== null) return `${session.pid} ${session.identity}`;
+  return transactionKey(session);
+}
+
+/** One connection for as long as it lasts. */
+export function sessionIdentity(session: Session): string {
+  return `${session.pid ?? "?"} ${session.identity}`;
+}
+
+export function incidentKey(rule: string, subject: string): string {
+  return `${rule} ${subject}`;
+}
+
+/** The repeat offender: same user, application and client. */
+export function offender(session: Session): string {
+  return JSON.stringify([session.user, session.application, session.client]);
+}
+
+/** The shorter of two ages; an unknown one does not bound. */
+export function atMost(ms: number, bound: Ms): number {
+  return bound === null ? ms : Math.min(ms, bound);
+}

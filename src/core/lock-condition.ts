@@ -1,0 +1,171 @@
+import type { Conditions } from "../config/schema.ts";
+import { describeMs } from "./age.ts";
+import {
+  type Condition,
+  type ConditionContext,
+  type Distance,
+  never,
+  plain,
+  type Subject,
+  truth,
+  unknown,
+} from "./condition.ts";
+import { anyGlob } from "./glob.ts";
+import { atMost, incidentKey, sessionIdentity, subjectKey } from "./history.ts";
+import { tablePattern, waitsOn } from "./relation.ts";
+import type { Relation } from "./session.ts";
+import type { LockWait } from "./snapshot.ts";
+import type { Behind } from "./wait-graph.ts";
+
+/** Conditions on the locks that a session holds, waits for, or blocks others with. */
+export function lockConditions(source: Conditions, context: ConditionContext): Condition[] {
+  return [
+    ...holdsConditions(source.holds),
+    ...waitsConditions(source.waits, context),
+    ...blocksConditions(source.blocks, context),
+  ];
+}
+
+function holdsConditions(holds: Conditions["holds"]): Condition[] {
+  if (holds === undefined) return [];
+  const table = holds.tables === undefined ? () => true : tablePattern(holds.tables);
+  const modes = holds.modes === undefined ? null : new Set<string>(holds.modes);
+  const found = ({ session, snapshot }: Subject) =>
+    (snapshot.holds ?? []).find(
+      (hold) =>
+        hold.holder === session.key &&
+        hold.mode !== "SIReadLock" &&
+        (modes === null || modes.has(hold.mode)) &&
+        (holds.tables === undefined || (hold.relation !== null && table(hold.relation))),
+    );
+  return [
+    plain({
+      name: "holds",
+      needsLocks: true,
+      wanted: [holds.modes?.join(" or ") ?? "a lock", holds.tables?.join(" or ")]
+        .filter((part) => part !== undefined)
+        .join(" on "),
+      distance: (subject) => (subject.snapshot.holds === null ? unknown : truth(found(subject) !== undefined)),
+      seen: (subject) => {
+        const hold = found(subject);
+        if (hold === undefined) return "holds no such lock";
+        return `holds ${hold.mode}${hold.relation === null ? "" : ` on ${hold.relation.schema}.${hold.relation.name}`}`;
+      },
+    }),
+  ];
+}
+
+type WaitsSource = NonNullable<Conditions["waits"]>;
+
+/** The session's own wait that a rule's `waits` is about; null when there is none. */
+export function matchingWait(source: WaitsSource, certain: boolean): (subject: Subject) => LockWait | null {
+  const table = source.tables === undefined ? null : tablePattern(source.tables);
+  const modes = source.modes === undefined ? null : new Set<string>(source.modes);
+  const locktypes = new Set<string>(source.locktypes);
+  return ({ session, graph }) =>
+    graph
+      .waitsOf(session.key)
+      .find(
+        (wait) =>
+          locktypes.has(wait.locktype) &&
+          (modes === null || modes.has(wait.mode)) &&
+          (table === null || waitsOn(wait, table, certain)),
+      ) ?? null;
+}
+
+function waitsConditions(source: Conditions["waits"], context: ConditionContext): Condition[] {
+  if (source === undefined) return [];
+  const find = matchingWait(source, context.acts);
+  const what = [source.modes?.join(" or ") ?? "a lock", source.tables?.join(" or ")]
+    .filter((part) => part !== undefined)
+    .join(" on ");
+  return [
+    plain({
+      name: "waits",
+      needsLocks: true,
+      wanted: source.for === undefined ? what : `${what} for at least ${describeMs(source.for)}`,
+      distance: (subject) => {
+        if (subject.snapshot.waits === null) return unknown;
+        const wait = find(subject);
+        if (wait === null) return never;
+        // A waitstart that is not there yet means that the wait has just begun.
+        return source.for === undefined ? 0 : Math.max(0, source.for - (wait.waitMs ?? 0));
+      },
+      seen: (subject) => {
+        const wait = find(subject);
+        return wait === null ? "waits for no such lock" : `waits for ${wait.mode} for ${describeMs(wait.waitMs ?? 0)}`;
+      },
+    }),
+  ];
+}
+
+type BlocksSource = NonNullable<Conditions["blocks"]>;
+
+/** The waiters behind a session that a rule's `blocks` counts, nearest first. */
+export function countedWaiters(source: BlocksSource, certain: boolean): (subject: Subject) => readonly Behind[] {
+  const table: ((relation: Relation) => boolean) | null =
+    source.tables === undefined ? null : tablePattern(source.tables);
+  const users = source.users === undefined ? null : anyGlob(source.users);
+  const applications = source.applications === undefined ? null : anyGlob(source.applications);
+  const locktypes = new Set<string>(source.locktypes);
+  return ({ session, graph, sessions }) =>
+    graph.behind(session.key, locktypes).filter(({ waiter, wait }) => {
+      const person = sessions.get(waiter);
+      if (person === undefined || person.role !== "client" || person.own) return false;
+      if (users !== null && (person.user === null || !users(person.user))) return false;
+      if (applications !== null && (person.application === null || !applications(person.application))) return false;
+      return table === null || waitsOn(wait, table, certain);
+    });
+}
+
+/** How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows. */
+export function blockedMs(rule: string, subject: Subject, counted: readonly Behind[]): number {
+  const { session, snapshot, history } = subject;
+  if (counted.length === 0) return 0;
+  const key = subjectKey(session);
+  const since = key === null ? undefined : history.blocking.get(incidentKey(rule, key));
+  const seen = since === undefined ? 0 : snapshot.atMs - since;
+  const waited = history.waited.get(sessionIdentity(session));
+  const age = session.transaction.kind === "open" ? session.transaction.ageMs : session.connectedMs;
+  // One that was itself queueing a moment ago has blocked as a root only since then, however long others have waited.
+  const bound = waited === undefined ? age : atMost(snapshot.atMs - waited, age);
+  const direct = counted
+    .filter(({ blocker }) => blocker === session.key)
+    .map(({ wait }) => atMost(wait.waitMs ?? 0, bound));
+  return Math.max(seen, ...direct);
+}
+
+function blocksConditions(source: Conditions["blocks"], context: ConditionContext): Condition[] {
+  if (source === undefined) return [];
+  const count = countedWaiters(source, context.acts);
+  const where = source.tables === undefined ? "" : ` on ${source.tables.join(" or ")}`;
+  const { for: wantedMs } = source;
+  const locks = (subject: Subject, distance: () => Distance) =>
+    subject.snapshot.waits === null ? unknown : distance();
+  const waiters = plain({
+    name: "blocks.waiters",
+    needsLocks: true,
+    wanted: `at least ${source.waiters}${where}`,
+    distance: (subject) => locks(subject, () => truth(count(subject).length >= source.waiters)),
+    seen: (subject) => `blocks ${sessionsText(count(subject).length)}${where}`,
+  });
+  if (wantedMs === undefined) return [waiters];
+  return [
+    waiters,
+    plain({
+      name: "blocks.for",
+      needsLocks: true,
+      wanted: `at least ${describeMs(wantedMs)}`,
+      distance: (subject) =>
+        locks(subject, () => {
+          const counted = count(subject);
+          return counted.length === 0 ? never : Math.max(0, wantedMs - blockedMs(context.rule, subject, counted));
+        }),
+      seen: (subject) => `has blocked for ${describeMs(blockedMs(context.rule, subject, count(subject)))}`,
+    }),
+  ];
+}
+
+function sessionsText(count: number): string {
+  return count === 1 ? "1 session" : `${count} sessions`;
+}

@@ -1,0 +1,71 @@
+import type { Decision, Outcome } from "./decision.ts";
+import { unreachable } from "./unreachable.ts";
+
+/** What people are to be told of a decision or its outcome; null when they need not be. */
+export type News = Readonly<{ phase: "opened" | "changed" | "resolved"; told: string; text: string }>;
+
+/** A decision that does nothing is told when somebody stays stuck because of it. The caller tells each `told` of an incident once. */
+export function newsOfDecision(decision: Decision): News | null {
+  if (decision.kind === "wait") return null;
+  const subject = subjectText(decision);
+  if (decision.kind === "act") {
+    return decision.action === "notify"
+      ? { phase: "opened", told: "notify", text: `${subject}: ${decision.reason.text}` }
+      : null;
+  }
+  const stuck = decision.evidence.waiters.length > 0;
+  const opened = (text: string): News => ({ phase: "opened", told: decision.by, text });
+  switch (decision.by) {
+    case "observe":
+      return opened(`would ${decision.action} ${subject}: ${decision.reason.text}`);
+    case "limit":
+    case "paused":
+    case "journal":
+    case "idle":
+    case "no-transaction":
+      return opened(`did not ${decision.action} ${subject}: ${decision.reason.text}`);
+    case "protect":
+    case "unknown":
+      return stuck ? opened(`left ${subject} alone: ${decision.reason.text}`) : null;
+    case "except":
+    case "follower":
+    case "not-root":
+    case "cooldown":
+    case "done":
+    case "victims":
+    case "other-rule":
+      return null;
+    default:
+      return unreachable(decision.by);
+  }
+}
+
+/** `last`: the rule has no further step. */
+export function newsOfOutcome(decision: Decision, outcome: Outcome, last: boolean, alreadyTold: boolean): News | null {
+  const subject = subjectText(decision);
+  const done = `${decision.action} of ${subject}`;
+  switch (outcome.kind) {
+    case "released":
+      return { phase: "resolved", told: "released", text: `${done}: ${outcome.text}` };
+    case "gone":
+      return alreadyTold ? { phase: "resolved", told: "gone", text: `${subject}: ${outcome.text}` } : null;
+    case "changed":
+      return null;
+    case "survived":
+      return last
+        ? { phase: "changed", told: "survived", text: `${done}: ${outcome.text}; it needs a person now` }
+        : null;
+    case "denied":
+    case "failed":
+    case "unknown":
+      return { phase: "changed", told: outcome.kind, text: `${done}: ${outcome.text}` };
+    default:
+      return unreachable(outcome.kind);
+  }
+}
+
+/** `backend 4711 (67a1.1267, user app)`: enough to find it in the server's log. */
+export function subjectText({ evidence: { victim } }: Decision): string {
+  if (victim.kind === "prepared") return `prepared transaction ${victim.gid}`;
+  return `session ${victim.pid ?? "?"},${victim.sessionId} (${victim.user ?? "unknown user"}, ${victim.application || "no application name"})`;
+}

@@ -1,0 +1,220 @@
+import type { Config, Mode } from "../config/schema.ts";
+import { describeMs } from "./age.ts";
+import type { Action, Decision, Reason, SpareBy } from "./decision.ts";
+import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
+import type { Protection } from "./guards.ts";
+import { type Cooldown, type History, type Incident, incidentKey, offender, sessionIdentity } from "./history.ts";
+import { type Rung, rungAt } from "./ladder.ts";
+import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
+import { blockedMs } from "./lock-condition.ts";
+import type { Finding } from "./rules.ts";
+import { unreachable } from "./unreachable.ts";
+
+/** All that decides besides the snapshot and the rules. */
+export type Circumstances = Readonly<{
+  /** Digest of the config. */
+  config: string;
+  /** Of the target: observe when the config or the target says so. */
+  mode: Mode;
+  paused: boolean;
+  leader: boolean;
+  /** Intents can be written. */
+  journalled: boolean;
+  protection: Protection;
+  protectMaintenance: boolean;
+  limits: Config["limits"];
+  atMs: number;
+}>;
+
+/** What is to happen to every finding, oldest transaction first; nothing is done here. */
+export function plan(findings: readonly Finding[], history: History, circumstances: Circumstances): Decision[] {
+  const use: LimitUse = useLimits(history.acts, circumstances.limits, circumstances.atMs);
+  const taken = new Map<string, string>();
+  const oldest = new Set<string>();
+  return [...findings].sort(byAge).map((finding) => {
+    const draft = draftOf(finding, history, circumstances);
+    if (draft.kind !== "signal") return draft.decision;
+    const { rule, subject } = finding;
+    const name = rule.rule.name;
+    const spare = (by: SpareBy, reason: Reason): Decision => ({ ...draft.judged, kind: "spare", by, reason });
+    const because = (code: string, text: string) => amend(draft.judged.reason, code, text);
+    if (rule.rule.victims === "oldest" && oldest.has(name)) {
+      return spare("victims", because("not-oldest", "an older one matched, and the rule takes the oldest only"));
+    }
+    const held = hindrance(finding, history, circumstances);
+    if (held !== null) {
+      oldest.add(name);
+      return spare(held.by, because(held.code, held.text));
+    }
+    const identity = sessionIdentity(subject.session);
+    const other = taken.get(identity);
+    if (other !== undefined) return spare("other-rule", because("other-rule", `rule ${other} acts on it`));
+    const over = overLimit(use, offender(subject.session), circumstances.limits);
+    if (over !== null) return spare("limit", because(over.code, over.text));
+    use.take(offender(subject.session));
+    taken.set(identity, name);
+    oldest.add(name);
+    return { ...draft.judged, kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) };
+  });
+}
+
+function byAge(a: Finding, b: Finding): number {
+  return transactionAge(b) - transactionAge(a);
+}
+
+function transactionAge({ subject: { session } }: Finding): number {
+  return session.transaction.kind === "open" ? (session.transaction.ageMs ?? 0) : (session.connectedMs ?? 0);
+}
+
+type Judged = Omit<Extract<Decision, { kind: "wait" }>, "kind" | "inMs">;
+type Draft = Readonly<{ kind: "ready"; decision: Decision }> | Readonly<{ kind: "signal"; judged: Judged }>;
+
+/** Everything about one finding that the other findings do not change. */
+function draftOf(finding: Finding, history: History, circumstances: Circumstances): Draft {
+  const { rule, subject, excepted, inMs } = finding;
+  const key = incidentKey(rule.rule.name, finding.key);
+  const incident = history.incidents.get(key) ?? unopened(finding, key, circumstances.atMs);
+  const rung = rungAt(rule.rule, incident, subject.session, circumstances.atMs);
+  const reason = reasonOf(finding);
+  const judged: Judged = {
+    incident: key,
+    rule: rule.rule.name,
+    config: circumstances.config,
+    evidence: evidenceOf(finding),
+    reason: rung.kind === "do" && rung.skippedCancel ? skipCancel(reason) : reason,
+    step: rung.step,
+    action: rung.kind === "done" ? "notify" : rung.action,
+  };
+  const ready = (decision: Decision): Draft => ({ kind: "ready", decision });
+  const spare = (by: SpareBy, because: Reason): Draft => ready({ ...judged, kind: "spare", by, reason: because });
+  if (excepted !== null) {
+    const { condition, unknown } = excepted;
+    const text = unknown
+      ? `except ${condition.name} is unknown, and an unknown spares`
+      : `except ${condition.name}: ${condition.seen(subject)}`;
+    return spare(unknown ? "unknown" : "except", amend(reason, "except", text));
+  }
+  const shield = circumstances.protection(subject.session);
+  if (shield !== null) return spare(shield.by, amend(reason, shield.reason.code, shield.reason.text));
+  if (inMs > 0) return ready({ ...judged, kind: "wait", inMs });
+  return onRung(rung, finding, judged, { ready, spare });
+}
+
+type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Reason): Draft }>;
+
+function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: Ways): Draft {
+  const { reason } = judged;
+  switch (rung.kind) {
+    case "wait":
+      return ready({
+        ...judged,
+        kind: "wait",
+        inMs: rung.inMs,
+        reason: amend(reason, "ladder", `${rung.action} in ${describeMs(rung.inMs)}`),
+      });
+    case "done":
+      if (!rung.cancelUseless) return spare("done", amend(reason, "done", "the rule's steps are over"));
+      return spare(
+        "idle",
+        amend(reason, "cancel-useless", "a cancel does nothing to an idle session, and the rule has no terminate"),
+      );
+    case "do":
+      return rung.action === "notify" ? ready(notifyDecision(judged)) : transactionless(finding, judged, spare);
+    default:
+      return unreachable(rung);
+  }
+}
+
+/** A notify step sends nothing to the server: it needs no guard, and no mode or limit holds it back. */
+function notifyDecision(judged: Judged): Decision {
+  return {
+    ...judged,
+    kind: "act",
+    guard: { sinceState: false, sinceQuery: false, blocks: null, waits: null, notMaintenance: false },
+  };
+}
+
+/** A session without a transaction is only hit by a rule that names the state idle. */
+function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"]): Draft {
+  const { transaction } = finding.subject.session;
+  if (transaction.kind === "none" && finding.rule.rule.match.state?.includes("idle") !== true) {
+    return spare(
+      "no-transaction",
+      amend(judged.reason, "no-transaction", "it has no transaction, and the rule does not name the state idle"),
+    );
+  }
+  return { kind: "signal", judged };
+}
+
+type Hindrance = Readonly<{ by: SpareBy; code: string; text: string }>;
+
+function hindrance(finding: Finding, history: History, circumstances: Circumstances): Hindrance | null {
+  const { rule } = finding.rule;
+  if (circumstances.mode === "observe" || rule.mode === "observe")
+    return { by: "observe", code: "observe", text: "mode is observe" };
+  if (circumstances.paused) return { by: "paused", code: "paused", text: "paused by hand" };
+  if (!circumstances.leader)
+    return { by: "follower", code: "follower", text: "another Lockwarden acts on this target" };
+  if (!circumstances.journalled) return { by: "journal", code: "journal", text: "the journal cannot be written" };
+  const cooldown = history.cooldowns.find((one) => isSuccessor(finding, one, circumstances.atMs));
+  if (cooldown === undefined) return null;
+  const left = describeMs(cooldown.untilMs - circumstances.atMs);
+  return {
+    by: "cooldown",
+    code: "cooldown",
+    text: `it became the blocker after an act of rule ${cooldown.rule}; cooldown for another ${left}`,
+  };
+}
+
+/** It came to block the lock only after an act had freed it. */
+function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: number): boolean {
+  if (cooldown.untilMs <= atMs) return false;
+  if (cooldown.lineage.has(sessionIdentity(subject.session))) return true;
+  const counted = rule.counted(subject);
+  const sinceMs = atMs - blockedMs(rule.rule.name, subject, counted);
+  if (counted.length === 0 || sinceMs <= cooldown.atMs) return false;
+  return counted.some(({ waiter, wait }) => {
+    const person = subject.sessions.get(waiter);
+    return cooldown.locks.has(wait.lock) || (person !== undefined && cooldown.lineage.has(sessionIdentity(person)));
+  });
+}
+
+function unopened(finding: Finding, key: string, atMs: number): Incident {
+  return {
+    key,
+    rule: finding.rule.rule.name,
+    subject: finding.key,
+    openedMs: atMs,
+    step: 0,
+    stepSinceMs: atMs,
+    cancelled: false,
+    done: false,
+    told: null,
+    matched: false,
+  };
+}
+
+function skipCancel(reason: Reason): Reason {
+  return amend(reason, reason.code, "the cancel is passed over: it does nothing to an idle session");
+}
+
+function amend(reason: Reason, code: string, text: string): Reason {
+  return { ...reason, code, text: `${reason.text}; ${text}` };
+}
+
+/** The ms until a decision of these can change by time alone; Infinity when none can. */
+export function nextChangeMs(decisions: readonly Decision[], history: History, circumstances: Circumstances): number {
+  const times = decisions.flatMap((decision) => {
+    if (decision.kind === "wait") return [decision.inMs];
+    if (decision.kind !== "spare") return [];
+    if (decision.by === "cooldown") return history.cooldowns.map((cooldown) => cooldown.untilMs - circumstances.atMs);
+    if (decision.by === "limit") return [msUntilRoom(history.acts, circumstances.limits, circumstances.atMs)];
+    return [];
+  });
+  return Math.max(0, Math.min(Number.POSITIVE_INFINITY, ...times));
+}
+
+/** The action is a signal to the server. */
+export function isSignal(action: Action): boolean {
+  return action !== "notify";
+}

@@ -1,0 +1,188 @@
+import type { Config } from "../config/schema.ts";
+import type { Decision, Outcome } from "./decision.ts";
+import {
+  type Act,
+  type Cooldown,
+  type History,
+  type Incident,
+  incidentKey,
+  offender,
+  onServer,
+  sessionIdentity,
+  subjectKey,
+} from "./history.ts";
+import { blockedMs } from "./lock-condition.ts";
+import type { CompiledRule, Evaluation, Finding } from "./rules.ts";
+import type { NodeKey, Session } from "./session.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { unreachable } from "./unreachable.ts";
+
+/** What a look adds to the memory, before anything is decided on it. */
+export function remember(
+  history: History,
+  snapshot: Snapshot,
+  evaluation: Evaluation,
+  rules: readonly CompiledRule[],
+): History {
+  const before = onServer(history, snapshot.serverId);
+  return {
+    serverId: snapshot.serverId,
+    blocking: blockingNow(before, snapshot, evaluation, rules),
+    waited: waitedNow(before, snapshot),
+    incidents: incidentsNow(before, snapshot, evaluation.findings),
+    acts: before.acts,
+    cooldowns: before.cooldowns
+      .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
+      .map((cooldown) => grow(cooldown, snapshot)),
+  };
+}
+
+function blockingNow(
+  before: History,
+  snapshot: Snapshot,
+  { graph }: Evaluation,
+  rules: readonly CompiledRule[],
+): Map<string, number> {
+  const now = new Map<string, number>();
+  if (snapshot.waits === null) return now;
+  const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
+  const blockers = new Set(snapshot.waits.flatMap((wait) => wait.blockers.map((blocker) => blocker.node)));
+  for (const node of blockers) {
+    const session = sessions.get(node);
+    const key = session === undefined ? null : subjectKey(session);
+    if (session === undefined || key === null) continue;
+    const subject = { session, snapshot, graph, sessions, history: before };
+    for (const rule of rules) {
+      // A rule about roots counts from when the session became one.
+      if (rule.rule.match.blocks === undefined || (rule.ownWait === null && !graph.isRoot(node))) continue;
+      const counted = rule.counted(subject);
+      if (counted.length === 0) continue;
+      now.set(incidentKey(rule.rule.name, key), snapshot.atMs - blockedMs(rule.rule.name, subject, counted));
+    }
+  }
+  return now;
+}
+
+function waitedNow(before: History, snapshot: Snapshot): Map<string, number> {
+  const now = new Map<string, number>();
+  const waiting = new Set((snapshot.waits ?? []).map((wait) => wait.waiter));
+  for (const session of snapshot.sessions) {
+    const identity = sessionIdentity(session);
+    const last = waiting.has(session.key) ? snapshot.atMs : before.waited.get(identity);
+    if (last !== undefined) now.set(identity, last);
+  }
+  return now;
+}
+
+/** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
+function incidentsNow(before: History, snapshot: Snapshot, findings: readonly Finding[]): Map<string, Incident> {
+  const present = new Set(snapshot.sessions.map(subjectKey).filter((key) => key !== null));
+  const now = new Map<string, Incident>();
+  for (const [key, incident] of before.incidents) {
+    if (present.has(incident.subject)) now.set(key, { ...incident, matched: false });
+  }
+  for (const { rule, key: subject, inMs, excepted } of findings) {
+    if (inMs > 0 || excepted !== null) continue;
+    const key = incidentKey(rule.rule.name, subject);
+    const known = before.incidents.get(key);
+    const stepSinceMs = known?.matched === true ? known.stepSinceMs : snapshot.atMs;
+    const incident = now.get(key) ?? {
+      key,
+      rule: rule.rule.name,
+      subject,
+      openedMs: snapshot.atMs,
+      step: 0,
+      cancelled: false,
+      done: false,
+      told: null,
+    };
+    now.set(key, { ...incident, stepSinceMs, matched: true });
+  }
+  return now;
+}
+
+/** Whoever queues behind a successor becomes one. */
+function grow(cooldown: Cooldown, snapshot: Snapshot): Cooldown {
+  if (snapshot.waits === null) return cooldown;
+  const identities = new Map<NodeKey, string>(
+    snapshot.sessions.map((session) => [session.key, sessionIdentity(session)]),
+  );
+  const lineage = new Set(cooldown.lineage);
+  for (let size = -1; size !== lineage.size; ) {
+    size = lineage.size;
+    for (const wait of snapshot.waits) {
+      const waiter = identities.get(wait.waiter);
+      if (waiter === undefined || lineage.has(waiter)) continue;
+      if (wait.blockers.some(({ node }) => lineage.has(identities.get(node) ?? ""))) lineage.add(waiter);
+    }
+  }
+  return { ...cooldown, lineage };
+}
+
+/** What an outcome adds to the memory. `atMs` by the server's clock. */
+export function afterOutcome(
+  history: History,
+  decision: Decision,
+  outcome: Outcome,
+  rule: CompiledRule["rule"],
+  atMs: number,
+): History {
+  const { victim } = decision.evidence;
+  const incident = history.incidents.get(decision.incident);
+  if (victim.kind !== "session" || incident === undefined) return history;
+  const incidents = new Map(history.incidents);
+  const next = stepAfter(incident, decision, outcome, rule, atMs);
+  if (next === null) incidents.delete(incident.key);
+  else incidents.set(incident.key, next);
+  if (decision.action === "notify" || !wentOut(outcome)) return { ...history, incidents };
+  const act: Act = { atMs, rule: decision.rule, who: offender(victim), incident: incident.key };
+  const cooldown: Cooldown = {
+    rule: decision.rule,
+    atMs,
+    untilMs: atMs + rule.cooldown,
+    lineage: new Set(decision.evidence.waiters.map(sessionIdentity)),
+    locks: new Set(decision.evidence.waits.map((wait) => wait.lock)),
+  };
+  return { ...history, incidents, acts: [...history.acts, act], cooldowns: [...history.cooldowns, cooldown] };
+}
+
+/** A signal was sent, or may have been. */
+function wentOut(outcome: Outcome): boolean {
+  return outcome.kind === "released" || outcome.kind === "survived" || outcome.kind === "unknown";
+}
+
+function stepAfter(
+  incident: Incident,
+  decision: Decision,
+  outcome: Outcome,
+  rule: CompiledRule["rule"],
+  atMs: number,
+): Incident | null {
+  const step = decision.step + 1;
+  const onward = { ...incident, step, stepSinceMs: atMs, done: step >= rule.steps.length };
+  if (decision.action === "notify") return onward;
+  switch (outcome.kind) {
+    case "released":
+    case "gone":
+      return null;
+    case "changed":
+      return incident; // it is judged anew
+    case "denied":
+      return { ...onward, done: true }; // what the role may not do now, it may not do with the next step either
+    case "survived":
+    case "failed":
+    case "unknown":
+      return {
+        ...onward,
+        cancelled: incident.cancelled || (decision.action === "cancel" && outcome.kind !== "failed"),
+      };
+    default:
+      return unreachable(outcome.kind);
+  }
+}
+
+/** Acts that no limit looks at any more are forgotten. */
+export function forgetOldActs(history: History, limits: Config["limits"], atMs: number): History {
+  const longest = Math.max(60_000, limits.repeat.within);
+  return { ...history, acts: history.acts.filter((act) => atMs - act.atMs < longest) };
+}

@@ -1,0 +1,65 @@
+import type { JournalEvent } from "../core/journal-event.ts";
+import type { Log } from "./log-port.ts";
+
+/** A journal that may be missing or failing: watching goes on without it, acting does not. */
+export type JournalGate = Readonly<{
+  works(): boolean;
+  /** Resolves when the event is on disk; rejects, and stops the acting, when it cannot be written. */
+  write(event: JournalEvent): Promise<void>;
+  /** While it is broken: tries again to write to it, at most every few seconds. */
+  mend(): Promise<void>;
+  close(): Promise<void>;
+}>;
+
+type Journal = Readonly<{ append(event: JournalEvent): Promise<void>; close(): Promise<void> }>;
+
+export type GateContext = Readonly<{
+  open(): Promise<Journal>;
+  log: Log;
+  /** Told when the journal breaks and when it works again. */
+  shout(text: string): void;
+  newId(): string;
+  now(): Date;
+}>;
+
+const retryMs = 5_000;
+
+export function journalGate({ open, log, shout, newId, now }: GateContext): JournalGate {
+  let journal: Journal | null = null;
+  let broken: string | null = null;
+  let triedAt = Number.NEGATIVE_INFINITY;
+
+  const append = async (event: JournalEvent): Promise<void> => {
+    try {
+      journal ??= await open();
+      await journal.append(event);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      if (broken === null) {
+        log.error({}, `nothing is acted on: ${text}`);
+        shout(`Lockwarden does not act any more: ${text}`);
+      }
+      broken = text;
+      triedAt = performance.now();
+      throw error;
+    }
+    if (broken === null) return;
+    broken = null;
+    log.warn({}, "the journal can be written again: Lockwarden acts again");
+    shout("the journal can be written again: Lockwarden acts again");
+  };
+  return {
+    works: () => broken === null,
+    write: append,
+    mend: async () => {
+      if (broken === null || performance.now() - triedAt < retryMs) return;
+      const reason = { code: "journal", text: "the journal can be written again", facts: {} };
+      await append({ v: 1, id: newId(), at: now().toISOString(), target: null, event: "resumed", reason }).catch(
+        () => undefined,
+      );
+    },
+    close: async () => {
+      await journal?.close();
+    },
+  };
+}

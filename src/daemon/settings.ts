@@ -1,0 +1,81 @@
+import { parseDuration } from "../config/duration.ts";
+import type { Config, Mode, Target } from "../config/schema.ts";
+import type { Patterns } from "../core/condition.ts";
+import { compileProtection, type Protection } from "../core/guards.ts";
+import { type CompiledRule, compileRules } from "../core/rules.ts";
+import type { Look } from "../engines/engine.ts";
+
+/** One config, made ready for one target; never changed, only replaced. */
+export type Settings = Readonly<{
+  target: Target;
+  /** Digest of the whole config. */
+  digest: string;
+  mode: Mode;
+  rules: readonly CompiledRule[];
+  protection: Protection;
+  protect: Config["protect"];
+  limits: Config["limits"];
+  verifyMs: number;
+  queryText: Config["query_text"];
+  sessions: Look["sessions"];
+  /** Looks are never further apart than this; Infinity when no rule acts. */
+  shortestThresholdMs: number;
+}>;
+
+/** Looking more often than this would be a load of its own. */
+const shortestLookMs = 100;
+
+export function settingsFor(config: Config, digest: string, target: Target, patterns: Patterns): Settings {
+  const rules = compileRules(
+    config.rules.filter((rule) => rule.targets === undefined || rule.targets.includes(target.name)),
+    patterns,
+  );
+  return {
+    target,
+    digest,
+    mode: config.mode === "observe" || target.mode === "observe" ? "observe" : "enforce",
+    rules,
+    protection: compileProtection(config.protect, patterns),
+    protect: config.protect,
+    limits: config.limits,
+    verifyMs: config.verify_for,
+    queryText: config.query_text,
+    sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
+    shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
+  };
+}
+
+/** Could it match a session that has no transaction and waits for nothing? */
+function needsIdleSessions({ rule: { match } }: CompiledRule): boolean {
+  const states = match.state;
+  if (states?.includes("idle") === true) return true;
+  const inTransaction =
+    match.transaction_for ??
+    match.query_for ??
+    match.idle_for ??
+    match.blocks ??
+    match.waits ??
+    match.xmin_age ??
+    match.holds;
+  return states === undefined && inTransaction === undefined && match.has_written !== true;
+}
+
+/**
+ * The shortest age in a rule that acts: with looks no further apart, each candidate is seen before its moment.
+ * A cron schedule says itself when to look: there only what a look has seen is followed up.
+ */
+function shortestThreshold(rules: readonly CompiledRule[], cron: boolean): number {
+  if (cron) return Number.POSITIVE_INFINITY;
+  const ages = rules
+    .filter((rule) => rule.acts)
+    .flatMap(({ rule: { match } }) => [
+      match.idle_for,
+      match.transaction_for,
+      match.query_for,
+      match.connected_for,
+      match.blocks?.for,
+      match.waits?.for,
+    ])
+    .filter((age) => age !== undefined);
+  return Math.max(shortestLookMs, Math.min(Number.POSITIVE_INFINITY, ...ages));
+}

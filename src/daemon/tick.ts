@@ -1,0 +1,265 @@
+import type { ActDecision, Decision, Outcome, Signal } from "../core/decision.ts";
+import type { History } from "../core/history.ts";
+import type { JournalEvent } from "../core/journal-event.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText } from "../core/news.ts";
+import { type Circumstances, nextChangeMs, plan } from "../core/plan.ts";
+import { afterOutcome, forgetOldActs, remember } from "../core/remember.ts";
+import { type Evaluation, evaluate } from "../core/rules.ts";
+import type { Snapshot } from "../core/snapshot.ts";
+import type { Link } from "../engines/engine.ts";
+import { execute, NotJournalled } from "../executor.ts";
+import type { Notice } from "../notify/channel.ts";
+import { maskDecision, type QueryText, queryText } from "../query-text.ts";
+import type { Settings } from "./settings.ts";
+
+/** What one target's watcher keeps from look to look. */
+export type Memory = { history: History };
+
+export type TickContext = Readonly<{
+  settings: Settings;
+  link: Link;
+  memory: Memory;
+  leader: boolean;
+  paused: boolean;
+  journal: Readonly<{ works(): boolean; write(event: JournalEvent): Promise<void> }>;
+  tell(notice: Notice, channels: readonly string[] | undefined): void;
+  /** One line per action, for the log. */
+  report(level: "info" | "warn" | "error", facts: object, text: string): void;
+  newId(): string;
+  now(): Date;
+  alive(): void;
+  signal: AbortSignal;
+}>;
+
+export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
+
+export type TickResult = Readonly<{
+  judgements: readonly Judgement[];
+  /** What was decided, without figures that change by themselves. */
+  sentence: string;
+  /** When a decision can change by time alone, in ms after `lookedAt`; Infinity when none can. */
+  nextMs: number;
+  /** performance.now() when the decisive snapshot arrived. */
+  lookedAt: number;
+  snapshot: Snapshot;
+}>;
+
+/** Past it, what a look has seen is too old to act on: the rest is judged anew. */
+const staleMs = 2_000;
+
+/** One pass over one target: look, judge, act, prove, write, tell. */
+export async function tick(context: TickContext): Promise<TickResult> {
+  const { settings, memory } = context;
+  const { snapshot, evaluation } = await look(context);
+  const lookedAt = performance.now();
+  const before = memory.history;
+  memory.history = remember(
+    forgetOldActs(before, settings.limits, snapshot.atMs),
+    snapshot,
+    evaluation,
+    settings.rules,
+  );
+  tellEnded(before, context);
+  const circumstances = circumstancesOf(context, snapshot);
+  const decisions = plan(evaluation.findings, memory.history, circumstances);
+  const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
+  const judgements: Judgement[] = [];
+  let again = false;
+  for (const decision of decisions) {
+    const stale = performance.now() - lookedAt > staleMs;
+    const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
+    again ||= judgement === null || mayGoOn(judgement);
+    judgements.push(judgement ?? { decision, outcome: null });
+  }
+  const nextMs = again ? 0 : nextChangeMs(decisions, memory.history, circumstances);
+  return { judgements, sentence: sentenceOf(snapshot, judgements), nextMs, lookedAt, snapshot };
+}
+
+/** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
+async function look({
+  settings,
+  link,
+  memory,
+  signal,
+}: TickContext): Promise<{ snapshot: Snapshot; evaluation: Evaluation }> {
+  const { rules, sessions } = settings;
+  const calm = await link.read({ sessions, locks: false }, signal);
+  const first = evaluate(calm, rules, memory.history);
+  if (!first.needsLocks) return { snapshot: calm, evaluation: first };
+  const snapshot = await link.read({ sessions, locks: true }, signal);
+  return { snapshot, evaluation: evaluate(snapshot, rules, memory.history) };
+}
+
+function circumstancesOf({ settings, paused, leader, journal }: TickContext, snapshot: Snapshot): Circumstances {
+  return {
+    config: settings.digest,
+    mode: settings.mode,
+    paused,
+    leader,
+    journalled: journal.works(),
+    protection: settings.protection,
+    protectMaintenance: settings.protect.maintenance,
+    limits: settings.limits,
+    atMs: snapshot.atMs,
+  };
+}
+
+function leavesTrace(decision: Decision): boolean {
+  return decision.kind !== "wait";
+}
+
+/** After an action the ladder may have a next step at once. */
+function mayGoOn({ decision, outcome }: Judgement): boolean {
+  return (
+    decision.kind === "act" &&
+    (decision.action === "notify" || outcome?.kind === "survived" || outcome?.kind === "failed")
+  );
+}
+
+async function carryOut(raw: Decision, show: QueryText, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
+  if (raw.kind === "wait") return { decision: raw, outcome: null };
+  const decision = maskDecision(raw, show);
+  if (decision.kind === "act" && isSignalled(decision)) return actOn(decision, context, snapshot);
+  const news = newsOfDecision(decision);
+  // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
+  const incident = context.memory.history.incidents.get(decision.incident);
+  if (news !== null && incident !== undefined && incident.told !== news.told) {
+    await observe(decision, context);
+    publish(news, decision, null, context);
+  }
+  if (decision.kind === "act")
+    settle(decision, { kind: "released", tookMs: 0, freed: [], next: null, text: "told" }, context, snapshot);
+  return { decision, outcome: null };
+}
+
+function isSignalled(decision: ActDecision): decision is ActDecision & { action: Signal } {
+  return decision.action !== "notify";
+}
+
+async function actOn(
+  decision: ActDecision & { action: Signal },
+  context: TickContext,
+  snapshot: Snapshot,
+): Promise<Judgement> {
+  const { settings, link, journal, newId, now, alive, signal } = context;
+  const { verifyMs, target } = settings;
+  const told = context.memory.history.incidents.get(decision.incident)?.told ?? null;
+  const begun = performance.now();
+  let outcome: Outcome;
+  try {
+    outcome = await execute(decision, {
+      target: target.name,
+      link,
+      write: journal.write,
+      newId,
+      now,
+      verifyMs,
+      alive,
+      signal,
+    });
+  } catch (error) {
+    if (!(error instanceof NotJournalled)) throw error;
+    context.report("error", { incident: decision.incident }, error.message);
+    return { decision: { ...decision, kind: "spare", by: "journal" }, outcome: null };
+  }
+  context.report(
+    outcome.kind === "released" ? "info" : "warn",
+    factsOf(decision, outcome),
+    `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
+  );
+  const last = settle(decision, outcome, context, { ...snapshot, atMs: snapshot.atMs + (performance.now() - begun) });
+  const news = newsOfOutcome(decision, outcome, last, told !== null);
+  if (news !== null) publish(news, decision, outcome, context);
+  return { decision, outcome };
+}
+
+/** Brings the memory up to date; true when the rule has no further step for this incident. */
+function settle(
+  decision: ActDecision,
+  outcome: Outcome,
+  context: TickContext,
+  { atMs }: Pick<Snapshot, "atMs">,
+): boolean {
+  const { memory, settings } = context;
+  const rule = settings.rules.find((one) => one.rule.name === decision.rule)?.rule;
+  if (rule === undefined) return true;
+  memory.history = afterOutcome(memory.history, decision, outcome, rule, atMs);
+  return memory.history.incidents.get(decision.incident)?.done ?? true;
+}
+
+/** What was decided and not done is on record too. */
+async function observe(decision: Decision, { journal, newId, now, settings }: TickContext): Promise<void> {
+  if (decision.kind === "act" || !journal.works()) return;
+  await journal
+    .write({ v: 1, id: newId(), at: now().toISOString(), target: settings.target.name, event: "observed", decision })
+    .catch(() => undefined); // the journal itself has said so
+}
+
+function publish(news: News, decision: Decision, outcome: Outcome | null, context: TickContext): void {
+  const { memory, settings, newId, now } = context;
+  const incident = memory.history.incidents.get(decision.incident);
+  if (incident !== undefined) {
+    const incidents = new Map(memory.history.incidents).set(incident.key, { ...incident, told: news.told });
+    memory.history = { ...memory.history, incidents };
+  }
+  if (!context.leader) return; // followers write down and do not tell
+  const channels = settings.rules.find((one) => one.rule.name === decision.rule)?.rule.notify;
+  const at = now().toISOString();
+  const { phase, text } = news;
+  context.tell(
+    { id: newId(), incident: decision.incident, phase, at, target: settings.target.name, decision, outcome, text },
+    channels,
+  );
+}
+
+/** People who were told that somebody is stuck are told when it ended by itself. */
+function tellEnded(before: History, context: TickContext): void {
+  const { memory, settings, newId, now } = context;
+  for (const incident of before.incidents.values()) {
+    if (memory.history.incidents.has(incident.key) || incident.told === null || incident.told === "observe") continue;
+    const channels = settings.rules.find((one) => one.rule.name === incident.rule)?.rule.notify;
+    const text = `rule ${incident.rule}: the transaction ended by itself`;
+    const at = now().toISOString();
+    if (!context.leader) continue;
+    context.tell(
+      {
+        id: newId(),
+        incident: incident.key,
+        phase: "resolved",
+        at,
+        target: settings.target.name,
+        decision: null,
+        outcome: null,
+        text,
+      },
+      channels,
+    );
+  }
+}
+
+function factsOf(decision: Decision, outcome: Outcome): object {
+  const { victim } = decision.evidence;
+  const session =
+    victim.kind === "session"
+      ? { pid: victim.pid, sessionId: victim.sessionId, user: victim.user, database: victim.database }
+      : { gid: victim.gid };
+  return {
+    rule: decision.rule,
+    action: decision.action,
+    ...session,
+    outcome: outcome.kind,
+    tookMs: outcome.tookMs,
+    freed: outcome.freed.length,
+  };
+}
+
+function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): string {
+  const waiting = snapshot.contended ? "somebody waits for a lock" : "nobody waits for a lock";
+  const parts = judgements.map(({ decision, outcome }) => {
+    const what = `${decision.rule}: ${subjectText(decision)}`;
+    if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;
+    if (decision.kind === "wait") return `${what} is watched`;
+    return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
+  });
+  return [waiting, ...(parts.length === 0 ? ["nothing to do"] : parts.slice(0, 20))].join("; ");
+}

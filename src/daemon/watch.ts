@@ -1,0 +1,199 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Target } from "../config/schema.ts";
+import { afterReconnect, noHistory } from "../core/history.ts";
+import { type Engine, type Link, LinkLost } from "../engines/engine.ts";
+import type { Notice } from "../notify/channel.ts";
+import type { JournalGate } from "./journal-gate.ts";
+import type { Log } from "./log-port.ts";
+import { createOnce } from "./once.ts";
+import type { Pulse } from "./pulse.ts";
+import { nextCron, parsePoll } from "./schedule.ts";
+import type { Settings } from "./settings.ts";
+import { type Memory, type TickResult, tick } from "./tick.ts";
+
+export type WatchContext = Readonly<{
+  /** The settings in force; a reload replaces them between two looks. */
+  settings(): Settings;
+  engine: Engine<Target>;
+  journal: JournalGate;
+  tell(notice: Notice, channels: readonly string[] | undefined): void;
+  paused(): boolean;
+  /** Looks into what a crash left open, once a connection is there. */
+  recover(link: Link, signal: AbortSignal): Promise<void>;
+  log: Log;
+  pulse: Pulse;
+  newId(): string;
+  now(): Date;
+  signal: AbortSignal;
+}>;
+
+export type WatchState = Readonly<{ connected: boolean; leader: boolean; sentence: string }>;
+
+export type Watch = Readonly<{
+  /** Ends when the signal aborts. */
+  ended: Promise<void>;
+  state(): WatchState;
+  /** Looks now; rejects when the target cannot be looked at. */
+  lookNow(): Promise<TickResult>;
+  /** Drops the connection and connects anew, with the settings of that moment. */
+  renew(): void;
+}>;
+
+const firstBackoffMs = 500;
+const longestBackoffMs = 30_000;
+/** A timer's longest; and a clock that is set is noticed that soon by a cron poll. */
+const longestSleepMs = 3_600_000;
+
+type Asked = Readonly<{ resolve(result: TickResult): void; reject(error: unknown): void }>;
+
+/** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
+export function watch(context: WatchContext): Watch {
+  const { settings, engine, log, pulse, signal } = context;
+  const name = settings().target.name;
+  const memory: Memory = { history: noHistory };
+  const once = createOnce();
+  let failures = 0;
+  let renewals = 0;
+  let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
+  const asked: Asked[] = [];
+  let bell = new AbortController();
+
+  const expect = (afterMs: number) => {
+    const { target } = settings();
+    // One statement may take its timeout, and a connection to another database its own.
+    pulse.expect(name, performance.now() + afterMs + target.statement_timeout + target.connect_timeout);
+  };
+  const rest = async (ms: number): Promise<void> => {
+    const pauseMs = Math.min(Math.max(0, ms), longestSleepMs);
+    expect(pauseMs);
+    await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, bell.signal]) }).catch(() => undefined);
+    bell = new AbortController();
+    expect(0);
+  };
+
+  /** One look, and the rest until the next. */
+  const lookOnce = async (link: Link): Promise<void> => {
+    const answering = asked.splice(0);
+    try {
+      await context.journal.mend();
+      if (!state.leader) await lead(link);
+      const result = await tick({
+        ...context,
+        settings: settings(),
+        link,
+        memory,
+        leader: state.leader,
+        paused: context.paused(),
+        report,
+        alive: () => expect(0),
+      });
+      for (const one of answering) one.resolve(result);
+      say(result.sentence);
+      once.clear("look");
+      await rest(restMs(result));
+    } catch (error) {
+      for (const one of answering) one.reject(error);
+      if (error instanceof LinkLost || signal.aborted) throw error;
+      // A failed look is a finished one: the next comes when it is due.
+      const text = messageOf(error);
+      if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
+      await rest(Math.min(pollMs(), longestBackoffMs));
+    }
+  };
+  const lead = async (link: Link): Promise<void> => {
+    const lease = await link.lease(signal);
+    const leader = lease !== "taken";
+    if (once.changed("lease", lease) && !leader) {
+      log.warn(
+        { target: name },
+        "another Lockwarden acts on this target; this one observes, and takes over when that one ends",
+      );
+    } else if (leader && state.sentence !== "not connected yet" && !state.leader) {
+      log.info({ target: name }, "this Lockwarden acts on this target now");
+    }
+    state = { ...state, leader };
+  };
+  const say = (sentence: string): void => {
+    state = { ...state, sentence };
+    if (once.changed("sentence", sentence)) log.info({ target: name }, sentence);
+  };
+  const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
+    log[level]({ target: name, ...facts }, text);
+  };
+  const pollMs = (): number => untilPoll(settings().target, context.now().getTime());
+  const restMs = ({ nextMs, lookedAt }: TickResult): number => {
+    if (asked.length > 0) return 0;
+    // A millisecond more than the threshold: a timer that fires early would look once in vain.
+    const changeMs = nextMs === 0 ? 0 : nextMs + 1 - (performance.now() - lookedAt);
+    return Math.min(pollMs(), settings().shortestThresholdMs, changeMs);
+  };
+
+  const connected = async (): Promise<void> => {
+    const mine = renewals;
+    expect(0);
+    const link = await engine.connect(settings().target, signal);
+    try {
+      const { facts } = link;
+      once.clear("away");
+      log.info({ target: name, ...facts }, `connected to ${facts.version} as ${facts.role}`);
+      state = { ...state, connected: true };
+      memory.history = afterReconnect(memory.history);
+      await context.recover(link, signal);
+      const isCurrent = () => renewals === mine && !signal.aborted;
+      while (isCurrent()) {
+        await lookOnce(link);
+        failures = 0;
+      }
+    } finally {
+      state = { ...state, connected: false, leader: false };
+      once.clear("lease");
+      await link.close();
+    }
+  };
+  const run = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        await connected();
+      } catch (error) {
+        if (signal.aborted) break;
+        await away(error);
+      }
+    }
+    pulse.forget(name);
+  };
+  const away = async (error: unknown): Promise<void> => {
+    const text = messageOf(error);
+    state = { ...state, sentence: text };
+    if (once.changed("away", text)) log.error({ target: name }, `${text}; trying again until it works`);
+    for (const one of asked.splice(0)) one.reject(error);
+    const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
+    failures = Math.min(failures + 1, 10);
+    // Daemons that lost the same server do not all come back at the same moment.
+    await rest(pauseMs * (0.75 + Math.random() / 2));
+  };
+  return {
+    ended: run(),
+    state: () => state,
+    lookNow: () =>
+      new Promise((resolve, reject) => {
+        asked.push({ resolve, reject });
+        bell.abort();
+      }),
+    renew: () => {
+      renewals++;
+      bell.abort();
+    },
+  };
+}
+
+/** The ms until the next look that `poll` asks for. */
+function untilPoll({ poll, timezone }: Target, atMs: number): number {
+  const parsed = parsePoll(poll);
+  if (parsed.kind === "every") return parsed.ms;
+  return (nextCron(parsed.expression, timezone, atMs) ?? atMs + longestSleepMs) - atMs;
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error instanceof LinkLost && error.hint !== null ? `${error.message}; ${error.hint}` : error.message;
+}

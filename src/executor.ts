@@ -1,0 +1,134 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { describeMs } from "./core/age.ts";
+import type { ActDecision, Outcome, Proof, Sent, Signal } from "./core/decision.ts";
+import type { JournalEvent } from "./core/journal-event.ts";
+import { unreachable } from "./core/unreachable.ts";
+import type { Link } from "./engines/engine.ts";
+
+export type ExecutorContext = Readonly<{
+  target: string;
+  link: Link;
+  /** Resolves when the event is on disk. */
+  write(event: JournalEvent): Promise<void>;
+  newId(): string;
+  /** The host's clock, for the journal's own stamps only. */
+  now(): Date;
+  /** How long to wait for the proof that the lock is free. */
+  verifyMs: number;
+  /** Shows the watchdog that verification goes on. */
+  alive(): void;
+  signal: AbortSignal;
+}>;
+
+/** The intent could not be written: nothing was sent. */
+export class NotJournalled extends Error {
+  override readonly name = "NotJournalled";
+}
+
+/** When the daemon stops in the middle, this long is left to see what became of it. */
+const lastLookMs = 500;
+
+/**
+ * Carries out one decision: intent on disk, one guarded statement, proof, outcome on disk.
+ * Throws NotJournalled, with nothing sent, when the intent cannot be written; a lost connection is an outcome.
+ */
+export async function execute(decision: ActDecision & { action: Signal }, context: ExecutorContext): Promise<Outcome> {
+  const { action, evidence, guard } = decision;
+  context.signal.throwIfAborted();
+  const id = context.newId();
+  const stamp = () => ({ v: 1, id, at: context.now().toISOString(), target: context.target }) as const;
+  try {
+    await context.write({ ...stamp(), event: "intent", decision });
+  } catch (cause) {
+    throw new NotJournalled("the intent cannot be journalled, so nothing was sent", { cause });
+  }
+  const begun = performance.now();
+  const late = lateAbort(context.signal, lastLookMs);
+  const sent = await send(() => context.link.act({ action, evidence, guard }, late.signal));
+  const proof = sent.kind === "sent" || sent.kind === "uncertain" ? await verify(decision, context, late.signal) : null;
+  late.forget();
+  const outcome = outcomeOf(decision, sent, proof, performance.now() - begun);
+  // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
+  await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
+  return outcome;
+}
+
+/** Aborts so long after the other signal, until it is forgotten. */
+function lateAbort(signal: AbortSignal, afterMs: number): Readonly<{ signal: AbortSignal; forget(): void }> {
+  const late = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const abort = () => {
+    timer = setTimeout(() => late.abort(signal.reason), afterMs);
+  };
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort);
+  return {
+    signal: late.signal,
+    forget: () => {
+      signal.removeEventListener("abort", abort);
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function send(act: () => Promise<Sent>): Promise<Sent> {
+  try {
+    return await act();
+  } catch (error) {
+    // Gone in the middle: the signal may be on its way.
+    return { kind: "uncertain", error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Looks again, at growing distances, until the lock is free or the time for it is over; null when nothing could be seen. */
+async function verify({ evidence }: ActDecision, context: ExecutorContext, late: AbortSignal): Promise<Proof | null> {
+  const until = performance.now() + context.verifyMs;
+  let last: Proof | null = null;
+  for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 250)) {
+    const stopping = context.signal.aborted;
+    try {
+      last = await context.link.prove(evidence, late);
+    } catch {
+      return last;
+    }
+    context.alive();
+    if (isReleased(last) || stopping || performance.now() + pauseMs > until) return last;
+    await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
+  }
+}
+
+function isReleased(proof: Proof): boolean {
+  return !proof.sameTransaction && proof.stillBlocked.length === 0;
+}
+
+function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof | null, tookMs: number): Outcome {
+  const none = { tookMs: Math.round(tookMs), freed: [], next: null };
+  switch (sent.kind) {
+    case "gone":
+      return { ...none, kind: "gone", text: "its transaction had ended before; nothing was sent" };
+    case "changed":
+      return { ...none, kind: "changed", text: "it is no longer what was judged; nothing was sent" };
+    case "denied":
+      return { ...none, kind: "denied", text: `the server refused: ${sent.error}` };
+    case "failed":
+      return { ...none, kind: "failed", text: `the server could not: ${sent.error}` };
+    case "sent":
+    case "uncertain": {
+      if (proof === null) {
+        const why = sent.kind === "uncertain" ? `: ${sent.error}` : "";
+        return { ...none, kind: "unknown", text: `the connection was lost, so nobody knows whether it worked${why}` };
+      }
+      const freed = evidence.waiters.map((waiter) => waiter.key).filter((key) => !proof.stillBlocked.includes(key));
+      const seen = { tookMs: none.tookMs, freed, next: proof.next };
+      if (isReleased(proof)) return { ...seen, kind: "released", text: releasedText(freed.length, tookMs, proof.next) };
+      return { ...seen, kind: "survived", text: `it still holds its locks ${describeMs(tookMs)} after the ${action}` };
+    }
+    default:
+      return unreachable(sent);
+  }
+}
+
+function releasedText(freed: number, tookMs: number, next: string | null): string {
+  const whom = freed === 0 ? "its locks are free" : `${freed === 1 ? "1 session" : `${freed} sessions`} freed`;
+  return `${whom} after ${describeMs(tookMs)}${next === null ? "" : `; now blocked by ${next}`}`;
+}

