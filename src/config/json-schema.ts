@@ -8,7 +8,7 @@ export type JsonSchema = Readonly<{
   type?: string;
   const?: unknown;
   enum?: readonly unknown[];
-  default?: unknown;
+  default?: string | number | boolean | readonly string[] | Readonly<Record<string, never>>;
   properties?: Readonly<Record<string, JsonSchema>>;
   required?: readonly string[];
   items?: JsonSchema;

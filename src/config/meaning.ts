@@ -1,10 +1,10 @@
-import { parseDuration } from "./duration.ts";
+import { formatDuration, parseDuration } from "./duration.ts";
 import { didYouMean, either, type Finding, type Path, renderValue } from "./mistake.ts";
 import { ruleSafety, type Safety } from "./rule-safety.ts";
 import { ruleSchema } from "./schema.ts";
 import { fieldAt, placeKey } from "./values.ts";
 
-/** null when a cron expression is fine, else what is wrong with it. */
+/** null when a cron expression is fine, else `expected …, got …`. */
 export type CronMistake = (expression: string) => string | null;
 
 export type Meaning = Readonly<{
@@ -14,6 +14,9 @@ export type Meaning = Readonly<{
 }>;
 
 const shortestPollMs = 100;
+
+/** Five or six fields, or a word for them, of what can stand in a cron expression. Anything else might be a secret. */
+const cronLike = /^(?:@\w+|(?:[\w*,/#?-]{1,40}\s+){4,5}[\w*,/#?-]{1,40})$/u;
 
 /** What the parts of a config mean together. Parts whose form is wrong are left out: that is said elsewhere. */
 export function meaningFindings(meaning: Meaning): Safety {
@@ -80,20 +83,24 @@ function referenceFindings(meaning: Meaning, path: Path, written: unknown, secti
 }
 
 function pollFindings(meaning: Meaning, target: unknown, path: Path): readonly Finding[] {
+  const { cronMistake } = meaning;
   const poll = fieldAt(target, "poll");
   if (typeof poll !== "string" || poll === "") return [];
   const at = [...path, "poll"];
   const ms = parseDuration(poll);
-  const wrong = ms === null ? cronReason(poll, meaning.cronMistake) : ms < shortestPollMs ? "at least 100ms" : null;
+  if (ms !== null && ms >= shortestPollMs) return [];
+  const isCron = ms === null && cronLike.test(poll);
+  const wrong = isCron ? cronMistake(poll) : pollForm(ms, shown(meaning, poll, at));
   if (wrong === null) return [];
-  const reason = meaning.written.has(placeKey(at)) || wrong === "" ? "" : ` (${wrong})`;
-  const text = `expected a duration such as 5s, or a cron expression of five or six fields${reason}, got ${shown(meaning, poll, at)}`;
+  const text = isCron && meaning.written.has(placeKey(at)) ? pollForm(ms, shown(meaning, poll, at)) : wrong;
   return [{ path: at, at: "value", text }];
 }
 
-function cronReason(text: string, cronMistake: CronMistake): string | null {
-  const fields = text.trim().split(/\s+/u).length;
-  return fields === 5 || fields === 6 ? cronMistake(text) : "";
+function pollForm(ms: number | null, got: string): string {
+  const form = "a duration such as 5s, or a cron expression of five or six fields";
+  return ms === null
+    ? `expected ${form}, got ${got}`
+    : `expected at least ${formatDuration(shortestPollMs)}, got ${got}`;
 }
 
 /** observe anywhere wins, so enforce below it does nothing. */

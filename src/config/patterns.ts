@@ -1,19 +1,44 @@
-import { isIP } from "node:net";
+import { BlockList, isIP } from "node:net";
 import { RE2JS } from "re2js";
 
-// What is wrong with a text of a certain form, in words; null when nothing is.
-
 const longestPattern = 1_000;
+
+/** Matchers for the forms below; what they are given has been found right. */
+export const patterns = {
+  regex(source: string): (text: string) => boolean {
+    const compiled = RE2JS.compile(source);
+    return (text) => compiled.matcher(text).find();
+  },
+  cidr(ranges: readonly string[]): (address: string) => boolean {
+    const list = new BlockList();
+    for (const range of ranges) {
+      const [address = "", prefix] = range.split("/");
+      const family = familyOf(address);
+      if (family !== null) list.addSubnet(address, Number(prefix ?? (family === "ipv4" ? 32 : 128)), family);
+    }
+    return (address) => {
+      const family = familyOf(address);
+      return family === null ? address === "local" && ranges.includes("local") : list.check(address, family);
+    };
+  },
+} as const;
+
+function familyOf(address: string): "ipv4" | "ipv6" | null {
+  const family = isIP(address);
+  return family === 0 ? null : family === 4 ? "ipv4" : "ipv6";
+}
+
+// What is wrong with a text of a certain form, in words; null when nothing is.
 
 /** One IP address, a CIDR range, or `local` for a Unix socket. */
 export function addressMistake(text: string): string | null {
   if (text === "local") return null;
   const [address = "", prefix, ...rest] = text.split("/");
-  const family = isIP(address);
-  if (family === 0 || rest.length > 0) return "not an address";
+  const family = familyOf(address);
+  if (family === null || rest.length > 0) return "not an address";
   if (address.includes("%")) return "no zone, as the server shows none";
   if (prefix === undefined) return null;
-  const most = family === 4 ? 32 : 128;
+  const most = family === "ipv4" ? 32 : 128;
   return /^\d{1,3}$/.test(prefix) && Number(prefix) <= most ? null : `prefix from 0 to ${most}`;
 }
 

@@ -67,11 +67,11 @@ function row(cells: readonly string[]): string {
 
 function defaultText({ default: value, properties, items }: JsonSchema): string {
   if (value === undefined || properties !== undefined || items?.oneOf !== undefined) return "";
-  return `\`${Array.isArray(value) ? `[${value.join(", ")}]` : String(value)}\``;
+  return `\`${typeof value === "object" ? `[${Object.values(value).join(", ")}]` : value}\``;
 }
 
 function typeText(schema: JsonSchema): string {
-  if (schema.const !== undefined) return `\`${String(schema.const)}\``;
+  if (schema.const !== undefined) return `\`${schema.const as string}\``;
   if (schema.enum !== undefined) return either(schema.enum.map((word) => `\`${String(word)}\``));
   if (schema.anyOf !== undefined) return alternativesText(schema.anyOf);
   if (schema.items !== undefined)

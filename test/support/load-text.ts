@@ -1,6 +1,7 @@
 import { type LoadedConfig, loadConfig } from "../../src/config/load.ts";
 import { renderMistake } from "../../src/config/mistake.ts";
 import type { Config } from "../../src/config/schema.ts";
+import { cronMistake } from "../../src/daemon/schedule.ts";
 
 export type World = Readonly<{
   env?: NodeJS.ProcessEnv;
@@ -8,12 +9,12 @@ export type World = Readonly<{
   files?: Readonly<Record<string, string>>;
 }>;
 
-/** Loads a config's text as /etc/c.yaml, where the only cron expression known is `* * * * *`. */
+/** Loads a config's text as /etc/c.yaml, from a disk that holds only `files`. */
 export function loadText(text: string, { env = {}, files = {} }: World = {}): LoadedConfig {
   const all: Readonly<Record<string, string>> = { ...files, "/etc/c.yaml": text };
   return loadConfig("/etc/c.yaml", {
     env,
-    cronMistake: (expression) => (expression === "* * * * *" ? null : "minute out of range"),
+    cronMistake,
     read: (file) => {
       const found = all[file];
       return found === undefined ? { kind: "bad", reason: "no such file" } : { kind: "ok", text: found };
