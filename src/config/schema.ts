@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { durationPattern, parseDuration } from "./duration.ts";
+import { addressMistake, globMistake, mailAddressMistake, regexMistake, timeZoneMistake } from "./patterns.ts";
 
 // The one source of the config: its types, its defaults, its JSON Schema and its reference page.
 // What a key means beyond its form (unsafe rules, names that refer to nothing) is judged in rule-safety.ts.
@@ -30,32 +31,54 @@ export const lockTypes = [
   "applytransaction",
 ] as const;
 
+const durationForm = "a duration such as 30s";
 const duration = z
-  .string({ error: "a duration such as 30s" })
-  .regex(durationPattern, { error: "a duration such as 30s", abort: true })
-  .transform((text, context) => {
-    const ms = parseDuration(text);
+  .string({ error: durationForm })
+  .regex(durationPattern, { error: durationForm, abort: true })
+  .transform((written, context) => {
+    const ms = parseDuration(written);
     if (ms !== null) return ms;
-    context.issues.push({ code: "custom", input: text, message: "a duration from 1ms to ten years" });
+    context.issues.push({ code: "custom", input: written, message: "a duration from 1ms to ten years" });
     return z.NEVER;
-  });
+  })
+  .meta({ title: "duration" });
 
+const nameForm = "a name of up to 63 letters, digits, '.', '_' or '-'";
 const name = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, { error: "a name of up to 63 letters, digits, '.', '_' or '-'" });
+  .string({ error: nameForm })
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, { error: nameForm })
+  .meta({ title: "name" });
 
-const text = z.string().min(1, { error: "a text that is not empty" });
+const text = z.string({ error: "a text" }).min(1, { error: "a text that is not empty" });
+
+/** A text whose form a pure function judges: null is fine, else what is wrong with it. */
+function textOf(form: string, wrong: (written: string) => string | null) {
+  return text.superRefine((written, context) => {
+    const reason = written === "" ? null : wrong(written);
+    if (reason !== null) context.addIssue({ code: "custom", message: `${form} (${reason})` });
+  });
+}
+
+function whole(least: number, most: number) {
+  const error = `a whole number from ${least} to ${most}`;
+  return z.int({ error }).min(least, { error }).max(most, { error }).meta({ title: "whole number" });
+}
 
 /** One value or a list of values; an empty list is a mistake, as it could only mean nobody or everybody. */
 function some<T extends z.ZodType>(item: T) {
   return z.union([item.transform((one) => [one]), z.array(item).min(1, { error: "a list with at least one entry" })]);
 }
 
-const globs = some(text);
+const globs = some(textOf("a text in which * and ? are wild", globMistake).meta({ title: "glob" }));
+const addresses = some(
+  textOf("a CIDR such as 10.0.0.0/8, an IP address, or local", addressMistake).meta({ title: "address" }),
+);
+const tableForm = "schema.table or database.schema.table; * and ? are wild";
 const tables = some(
   z
-    .string()
-    .regex(/^(?:[^.\s]+\.)?[^.\s]+\.[^.\s]+$/, { error: "schema.table or database.schema.table; * and ? are wild" }),
+    .string({ error: tableForm })
+    .regex(/^(?:[^.\s]+\.)?[^.\s]+\.[^.\s]+$/, { error: tableForm })
+    .meta({ title: "table" }),
 );
 
 const holds = z.strictObject({
@@ -69,12 +92,7 @@ const blocks = z.strictObject({
   tables: tables
     .optional()
     .describe("Count waiters on these tables; a row-lock wait counts for its table, a partition for its parents."),
-  waiters: z
-    .int()
-    .min(1)
-    .max(100_000)
-    .default(1)
-    .describe("At least so many distinct sessions behind it, directly or not."),
+  waiters: whole(1, 100_000).default(1).describe("At least so many distinct sessions behind it, directly or not."),
   for: duration.optional().describe("For how long this same transaction has continuously blocked somebody."),
   locktypes: some(z.enum(lockTypes))
     .default(["relation", "tuple", "transactionid"])
@@ -105,11 +123,12 @@ const conditions = z.strictObject({
   users: globs.optional().describe("The role it logged in as; `*` and `?` are wild."),
   databases: globs.optional().describe("The database it is connected to."),
   applications: globs.optional().describe("Its application_name."),
-  clients: some(text)
+  clients: addresses
     .optional()
     .describe("Its address: CIDR such as 10.0.0.0/8, one address, or `local` for a Unix socket."),
   backend_types: globs.optional().describe("The server's backend_type; only client backends are ever victims."),
-  query: text
+  query: textOf("a regular expression in RE2 syntax", regexMistake)
+    .meta({ title: "regular expression" })
     .optional()
     .describe(
       "Regular expression (RE2, linear time) found in the running statement; never decides for an idle session.",
@@ -117,7 +136,7 @@ const conditions = z.strictObject({
   holds: holds.optional().describe("It holds such a lock."),
   blocks: blocks.optional().describe("It blocks others; the victim is the root of the chain."),
   waits: waits.optional().describe("It waits for a lock: a rule for waiters."),
-  xmin_age: z.int().min(1).optional().describe("Its snapshot holds back at least so many transactions."),
+  xmin_age: whole(1, 2_147_483_647).optional().describe("Its snapshot holds back at least so many transactions."),
   has_written: z
     .boolean()
     .optional()
@@ -132,7 +151,7 @@ const step = z.union(
   { error: "notify, cancel, terminate or {wait: DURATION}" },
 );
 
-const rule = z.strictObject({
+export const ruleSchema = z.strictObject({
   name: name.describe("Names the rule in logs, journal and notices; unique."),
   targets: some(name).optional().describe("Only on these targets; left out: on all."),
   mode: z.enum(modes).optional().describe("observe: this rule only tells, whatever the mode above says."),
@@ -141,7 +160,7 @@ const rule = z.strictObject({
   steps: z.array(step).min(1, { error: "at least one step" }).describe("The ladder, from gentle to firm."),
   notify: some(name).optional().describe("Channels that are told; left out: all of them."),
   victims: z.enum(["all", "oldest"]).default("all").describe("oldest: only the one whose transaction began first."),
-  cooldown: duration.default(30_000).describe("After an act, successors on the same lock are left alone for so long."),
+  cooldown: duration.prefault("30s").describe("After an act, successors on the same lock are left alone for so long."),
 });
 
 const target = z.strictObject({
@@ -157,18 +176,23 @@ const target = z.strictObject({
   password_file: text.optional().describe("A file that holds the password; read at every connect."),
   mode: z.enum(modes).optional().describe("observe: only tell on this target, whatever the mode above says."),
   poll: text.default("5s").describe("When to look: a duration, or a cron expression of five or six fields."),
-  timezone: text.optional().describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
-  statement_timeout: duration.default(5_000).describe("Longest time for one of Lockwarden's own statements."),
-  lock_timeout: duration.default(1_000).describe("Longest time one of Lockwarden's own statements waits for a lock."),
-  connect_timeout: duration.default(10_000).describe("Longest time to connect."),
+  timezone: textOf("a time zone such as Europe/Berlin", timeZoneMistake)
+    .optional()
+    .describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
+  statement_timeout: duration.prefault("5s").describe("Longest time for one of Lockwarden's own statements."),
+  lock_timeout: duration.prefault("1s").describe("Longest time one of Lockwarden's own statements waits for a lock."),
+  connect_timeout: duration.prefault("10s").describe("Longest time to connect."),
   leader_database: text
     .default("postgres")
     .describe("Where the advisory lock is taken that lets one daemon of several act; the same for all of them."),
 });
 
+const mailAddress = textOf("a mail address such as dba@example.org", mailAddressMistake).meta({
+  title: "mail address",
+});
 const email = z.strictObject({
   name: name.describe("What rules call it; unique."),
-  type: z.literal("email"),
+  type: z.literal("email").describe("Mail over SMTP."),
   smtp: text.optional().describe("smtp://HOST:PORT (STARTTLS) or smtps://HOST:PORT (TLS from the start)."),
   smtp_file: text.optional().describe("A file that holds the smtp URL."),
   user: text.optional().describe("Account for SMTP authentication."),
@@ -179,10 +203,13 @@ const email = z.strictObject({
     .default("required")
     .describe("With smtp://: whether an unencrypted session is acceptable."),
   ca_file: text.optional().describe("Certificate authorities to trust instead of the system's."),
-  from: text.describe("Sender."),
-  to: some(text).describe("Recipients."),
+  from: mailAddress.describe("Sender."),
+  to: some(mailAddress).describe("Recipients."),
 });
-const log = z.strictObject({ name: name.describe("What rules call it; unique."), type: z.literal("log") });
+const log = z.strictObject({
+  name: name.describe("What rules call it; unique."),
+  type: z.literal("log").describe("The daemon's own log."),
+});
 const channel = z.discriminatedUnion("type", [email, log]);
 
 const protect = z.strictObject({
@@ -201,20 +228,18 @@ const protect = z.strictObject({
   users: globs.optional().describe("These users too."),
   databases: globs.optional().describe("These databases too."),
   applications: globs.optional().describe("These applications too."),
-  clients: some(text).optional().describe("These addresses (CIDR) too."),
+  clients: addresses.optional().describe("These addresses (CIDR) too."),
 });
 
 const limits = z.strictObject({
-  per_tick: z
-    .int()
-    .min(1)
-    .max(1_000)
-    .default(5)
-    .describe("Most sessions signalled in one look, oldest transaction first."),
-  per_minute: z.int().min(1).max(10_000).default(10).describe("Most sessions signalled in any 60 s."),
+  per_tick: whole(1, 1_000).default(5).describe("Most sessions signalled in one look, oldest transaction first."),
+  per_minute: whole(1, 10_000).default(10).describe("Most sessions signalled in any 60 s."),
   repeat: z
-    .strictObject({ times: z.int().min(1).max(1_000).default(3), within: duration.default(600_000) })
-    .default({ times: 3, within: 600_000 })
+    .strictObject({
+      times: whole(1, 1_000).default(3).describe("How often."),
+      within: duration.prefault("10m").describe("In how long."),
+    })
+    .prefault({})
     .describe(
       "The same user, application and client is signalled at most `times` times `within` this; past it Lockwarden only tells.",
     ),
@@ -223,14 +248,14 @@ const limits = z.strictObject({
 export const configSchema = z.strictObject({
   mode: z.enum(modes).default("observe").describe("observe: decide, record, tell, never act. enforce: act."),
   targets: z.array(target).min(1, { error: "at least one target" }).describe("The database servers to watch."),
-  rules: z.array(rule).min(1, { error: "at least one rule" }).describe("Whom to free others from, and how."),
+  rules: z.array(ruleSchema).min(1, { error: "at least one rule" }).describe("Whom to free others from, and how."),
   channels: z.array(channel).default([]).describe("Who is told, and how. Everything is in the log anyway."),
   protect: protect
     .prefault({})
     .describe("Who is never a victim. Lists add to the defaults; only a named switch lifts one."),
   limits: limits.prefault({}).describe("Per target. Past them Lockwarden only tells."),
   verify_for: duration
-    .default(10_000)
+    .prefault("10s")
     .describe("How long to wait for the proof that a lock is free before the outcome is `survived`."),
   query_text: z
     .enum(["masked", "plain", "none"])
@@ -252,11 +277,16 @@ export const notYetValues: Readonly<Record<string, readonly string[]>> = {
   "channels.*.type": ["webhook", "slack", "teams", "pagerduty", "alertmanager", "exec"],
 };
 
-export type Config = z.output<typeof configSchema>;
-export type Rule = Config["rules"][number];
+export type WrittenConfig = z.output<typeof configSchema>;
+type WrittenTarget = WrittenConfig["targets"][number];
+type WrittenEmail = Extract<WrittenConfig["channels"][number], { type: "email" }>;
+
+// As loaded: url_file and smtp_file have been read, other files are absolute paths.
+export type Target = Omit<WrittenTarget, "url" | "url_file"> & { url: string };
+export type EmailConfig = Omit<WrittenEmail, "smtp" | "smtp_file"> & { smtp: string };
+export type ChannelConfig = EmailConfig | Extract<WrittenConfig["channels"][number], { type: "log" }>;
+export type Config = Omit<WrittenConfig, "targets" | "channels"> & { targets: Target[]; channels: ChannelConfig[] };
+export type Rule = WrittenConfig["rules"][number];
 export type Conditions = Rule["match"];
 export type Step = Rule["steps"][number];
-export type Target = Config["targets"][number];
-export type ChannelConfig = Config["channels"][number];
-export type EmailConfig = Extract<ChannelConfig, { type: "email" }>;
-export type Mode = Config["mode"];
+export type Mode = WrittenConfig["mode"];

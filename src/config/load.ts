@@ -1,0 +1,111 @@
+import { dirname, resolve } from "node:path";
+import { configDigest } from "./digest.ts";
+import { type ConfigDocument, type Parsed, parseYaml } from "./document.ts";
+import { type CronMistake, meaningFindings } from "./meaning.ts";
+import { type Finding, type Mistake, renderPath } from "./mistake.ts";
+import { type ReadText, readText } from "./read-text.ts";
+import { type Config, configSchema, type WrittenConfig } from "./schema.ts";
+import { schemaFindings } from "./schema-findings.ts";
+import { type Files, type Loaded, type Resolved, resolveChannel, resolveTarget } from "./secrets.ts";
+import { placeKey } from "./values.ts";
+
+export type LoadedConfig =
+  | Readonly<{ kind: "ok"; config: Config; digest: string; warnings: readonly Mistake[] }>
+  | Readonly<{ kind: "bad"; mistakes: readonly Mistake[] }>;
+
+export type LoadOptions = Readonly<{
+  /** What is wrong with a cron expression, or null: whoever runs the schedule knows. */
+  cronMistake: CronMistake;
+  env?: NodeJS.ProcessEnv;
+  read?: ReadText;
+}>;
+
+const mostConfigBytes = 256 * 1024;
+const mostMistakes = 100;
+
+/** Reads and judges a whole config; tells all of its mistakes at once, in the order of their places. Never throws. */
+export function loadConfig(
+  file: string,
+  { cronMistake, env = process.env, read = readText }: LoadOptions,
+): LoadedConfig {
+  const source = read(file, mostConfigBytes);
+  if (source.kind === "bad") {
+    const text = `expected a readable config file, got ${source.reason}`;
+    return { kind: "bad", mistakes: [{ file, line: null, column: null, path: "", text }] };
+  }
+  const parsed = parseYaml(source.text, env);
+  const place = (found: readonly Located[]): readonly Mistake[] => inOrder(file, found, parsed.position);
+  if (parsed.kind === "bad")
+    return { kind: "bad", mistakes: place(parsed.mistakes.map(({ offset, text }) => ({ offset, path: "", text }))) };
+  const { mistakes, warnings, config } = judge(parsed.document, cronMistake, { folder: dirname(resolve(file)), read });
+  const located = (findings: readonly Finding[]): readonly Mistake[] => place(locate(parsed.document, findings));
+  if (config === null) return { kind: "bad", mistakes: located(mistakes) };
+  return { kind: "ok", config, digest: configDigest(config), warnings: located(warnings) };
+}
+
+type Judgement = Readonly<{
+  mistakes: readonly Finding[];
+  warnings: readonly Finding[];
+  /** null when there is a mistake. */
+  config: Config | null;
+}>;
+
+function judge({ value, written, ...document }: ConfigDocument, cronMistake: CronMistake, files: Files): Judgement {
+  const raw = value as Readonly<Record<string, unknown>>;
+  const meaning = meaningFindings({ value: raw, written, cronMistake });
+  const targets = items(raw["targets"]).map((item, index) => resolveTarget(item, ["targets", index], files));
+  const channels = items(raw["channels"]).map((item, index) => resolveChannel(item, ["channels", index], files));
+  const own = [...targets, ...channels].flatMap(({ findings }) => findings);
+  const later = [...schemaFindings(value, written), ...meaning.mistakes, ...own];
+  const mistakes = [...document.findings, ...later.filter(({ path }) => !document.spoiled.has(placeKey(path)))];
+  const parsed = configSchema.safeParse(value);
+  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings: meaning.warnings, config: null };
+  return { mistakes, warnings: meaning.warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
+}
+
+type AllResolved = Readonly<Record<"targets" | "channels", readonly Loaded<Resolved>[]>>;
+
+/** The config with what its files say; the keys that named the files are gone where the file has been read. */
+function effective(written: WrittenConfig, resolved: AllResolved, folder: string): Config {
+  return {
+    ...written,
+    targets: written.targets.map(({ url_file: _url, ...target }, index) => {
+      const files = resolved.targets[index]?.value;
+      return { ...target, ...files, url: files?.url ?? "" };
+    }),
+    channels: written.channels.map((channel, index) => {
+      if (channel.type === "log") return channel;
+      const { smtp_file: _smtp, ...rest } = channel;
+      const files = resolved.channels[index]?.value;
+      return { ...rest, ...files, smtp: files?.smtp ?? "" };
+    }),
+    ...(written.state_dir === undefined ? {} : { state_dir: resolve(folder, written.state_dir) }),
+  };
+}
+
+function items(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+type Located = Readonly<{ offset: number; path: string; text: string }>;
+
+/** A missing key is shown at the map that lacks it. */
+function locate({ places }: ConfigDocument, findings: readonly Finding[]): readonly Located[] {
+  return findings.map(({ path, at, text, offset }) => {
+    let length = path.length;
+    while (length > 0 && !places.has(placeKey(path.slice(0, length)))) length -= 1;
+    const found = places.get(placeKey(path.slice(0, length)));
+    const own = length === path.length && at === "key" ? found?.key : found?.value;
+    return { offset: offset ?? own ?? 0, path: renderPath(path), text };
+  });
+}
+
+function inOrder(file: string, found: readonly Located[], position: Parsed["position"]): readonly Mistake[] {
+  const sorted = found.toSorted((one, other) => one.offset - other.offset || (one.path < other.path ? -1 : 1));
+  const mistakes = sorted.slice(0, mostMistakes).map(({ offset, path, text }): Mistake => {
+    return { file, ...position(offset), path, text };
+  });
+  const more = sorted.length - mistakes.length;
+  const text = `expected no more mistakes, got ${more} more: mend these first`;
+  return more === 0 ? mistakes : [...mistakes, { file, line: null, column: null, path: "", text }];
+}

@@ -1,0 +1,77 @@
+import { BlockList, isIP } from "node:net";
+import { RE2JS } from "re2js";
+
+const longestPattern = 1_000;
+
+/** Matchers for the forms below; what they are given has been found right. */
+export const patterns = {
+  regex(source: string): (text: string) => boolean {
+    const compiled = RE2JS.compile(source);
+    return (text) => compiled.matcher(text).find();
+  },
+  cidr(ranges: readonly string[]): (address: string) => boolean {
+    const list = new BlockList();
+    for (const range of ranges) {
+      const [address = "", prefix] = range.split("/");
+      const family = familyOf(address);
+      if (family !== null) list.addSubnet(address, Number(prefix ?? (family === "ipv4" ? 32 : 128)), family);
+    }
+    return (address) => {
+      const family = familyOf(address);
+      return family === null ? address === "local" && ranges.includes("local") : list.check(address, family);
+    };
+  },
+} as const;
+
+function familyOf(address: string): "ipv4" | "ipv6" | null {
+  const family = isIP(address);
+  return family === 0 ? null : family === 4 ? "ipv4" : "ipv6";
+}
+
+// What is wrong with a text of a certain form, in words; null when nothing is.
+
+/** One IP address, a CIDR range, or `local` for a Unix socket. */
+export function addressMistake(text: string): string | null {
+  if (text === "local") return null;
+  const [address = "", prefix, ...rest] = text.split("/");
+  const family = familyOf(address);
+  if (family === null || rest.length > 0) return "not an address";
+  if (address.includes("%")) return "no zone, as the server shows none";
+  if (prefix === undefined) return null;
+  const most = family === "ipv4" ? 32 : 128;
+  return /^\d{1,3}$/.test(prefix) && Number(prefix) <= most ? null : `prefix from 0 to ${most}`;
+}
+
+/** Only `*` and `?` are wild, so nearly every text is a glob; names on the server have no control characters. */
+export function globMistake(text: string): string | null {
+  if (text.length > longestPattern) return `at most ${longestPattern} characters`;
+  if (text.trim() !== text) return "no space around it";
+  return /\p{Cc}/u.test(text) ? "no control characters" : null;
+}
+
+/** RE2 syntax: no look-around, no back-references, linear time. */
+export function regexMistake(text: string): string | null {
+  if (text.length > longestPattern) return `at most ${longestPattern} characters`;
+  try {
+    RE2JS.compile(text);
+    return null;
+  } catch (error) {
+    // Its `error` names the kind of mistake without the pattern, which may have come from the environment.
+    const kind = error instanceof Error && "error" in error ? error.error : null;
+    return typeof kind === "string" ? kind : "cannot be compiled";
+  }
+}
+
+export function timeZoneMistake(text: string): string | null {
+  try {
+    Intl.DateTimeFormat("en", { timeZone: text }).format(0);
+    return null;
+  } catch {
+    return "not a zone that this machine knows";
+  }
+}
+
+export function mailAddressMistake(text: string): string | null {
+  if (text.length > 320) return "at most 320 characters";
+  return /^[^\r\n]*[^\s@]@[^\s@]+$/.test(text) ? null : "NAME@DOMAIN, or NAME <NAME@DOMAIN>";
+}
