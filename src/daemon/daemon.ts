@@ -1,23 +1,27 @@
 import { randomUUID } from "node:crypto";
-import type { Config, Target } from "../config/schema.ts";
 import type { LoadedConfig } from "../config/load.ts";
+import { renderMistake } from "../config/mistake.ts";
 import { patterns } from "../config/patterns.ts";
+import type { Target } from "../config/schema.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
-import type { Notice } from "../notify/channel.ts";
-import { ownStateDir, type StateDir } from "../state-dir.ts";
+import { readOpenIntents } from "../journal-lines.ts";
+import { ownStateDir } from "../state-dir.ts";
 import { controlHandler } from "./control.ts";
-import { type JournalGate, journalGate } from "./journal-gate.ts";
+import { journalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 import { createPulse, feedWatchdog } from "./pulse.ts";
-import { openIncidents, type Recovery } from "./recovery.ts";
-import { type Settings, settingsFor } from "./settings.ts";
+import { recovery } from "./recovery.ts";
+import { settingsFor } from "./settings.ts";
 import type { SystemdNotifier } from "./systemd.ts";
-import { createTeller, type Teller } from "./teller.ts";
+import { createTeller } from "./teller.ts";
 import { type Watch, watch } from "./watch.ts";
 
+export type Loaded = Extract<LoadedConfig, { kind: "ok" }>;
+
 export type DaemonOptions = Readonly<{
+  first: Loaded;
   /** Reads the config file anew. */
   load(): LoadedConfig;
   stateDir: string;
@@ -29,43 +33,67 @@ export type Daemon = Readonly<{
   kind: "started";
   /** Reads the config anew; a broken one is refused, and the old one stays. */
   reload(): Promise<void>;
-  /** Ends when everything is closed; the second call waits for the first. */
+  /** Ends within 2 s with everything closed; a second call waits for the first. */
   stop(why: string): Promise<void>;
 }>;
 
-export type NotStarted = Readonly<{ kind: "bad"; mistakes: Extract<LoadedConfig, { kind: "bad" }>["mistakes"] } | { kind: "busy"; text: string }>;
+type Watched = Readonly<{ target: Target; watch: Watch; stop: AbortController }>;
 
-type Loaded = Readonly<{ config: Config; digest: string }>;
-type Watched = Readonly<{ watch: Watch; stop: AbortController; connection: string }>;
+/** What a stop waits for what is still running, in ms. */
+const runningMs = 1_000;
+const tellingMs = 300;
+const closingMs = 300;
 
-/** How long a stop waits for what is running, in ms; all of it ends in under 2 s. */
-const stopMs = 1_200;
-
-/** The daemon: everything is opened here, and closed in the reverse order by `stop`. Kept in one straight line on purpose. */
-export async function startDaemon({ load, stateDir, log, notifier }: DaemonOptions): Promise<Daemon | NotStarted> {
-  const first = load();
-  if (first.kind === "bad") return first;
+/** Everything is opened here, in one straight line, and closed in the reverse order by `stop`. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon | Readonly<{ kind: "busy"; text: string }>> {
+  const { load, stateDir, log, notifier } = options;
   const owned = await ownStateDir(stateDir);
   if (owned.kind === "busy") return owned;
-  let loaded: Loaded = first;
+
+  let loaded = options.first;
   const stopping = new AbortController();
   const newId = (): string => randomUUID();
   const now = (): Date => new Date();
-  const shout = (text: string): void => teller.tell(systemNotice(newId(), now(), text), undefined);
+  const shout = (text: string): void => {
+    const at = now().toISOString();
+    teller.tell(
+      { id: newId(), incident: newId(), phase: "system", at, target: null, decision: null, outcome: null, text },
+      undefined,
+    );
+  };
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout, newId, now });
-  const teller: Teller = await createTeller({ config: () => loaded.config, stateDir, journal, log, newId, now });
-  const recovery = await openIncidents({ stateDir, journal, log, shout, now });
-  await journal.write(lifeEvent(newId(), now(), "start", first.digest)).catch(() => undefined);
+  const teller = await createTeller({ channels: loaded.config.channels, stateDir, journal, log, newId, now });
+  const live = async (event: "start" | "stop" | "reload", text: string): Promise<void> => {
+    const reason = { code: event, text, facts: { config: loaded.digest, mode: loaded.config.mode, pid: process.pid } };
+    // What it cannot write the journal says itself.
+    await journal
+      .write({ v: 1, id: newId(), at: now().toISOString(), target: null, event, reason } satisfies JournalEvent)
+      .catch(() => undefined);
+  };
+  const { intents, torn } = await readOpenIntents(stateDir);
+  if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
+  const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
+  await live("start", "the daemon starts");
+
   const pulse = createPulse();
   const watched = new Map<string, Watched>();
-
   const begin = (target: Target): void => {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, stopping.signal]);
-    const settings = cached(() => loaded, target.name);
-    const recover: Recovery["lookInto"] = (link, within) => recovery.lookInto(link, within, target.name);
-    const one = watch({ settings, engine: engineFor(target), journal, tell: teller.tell, paused: () => false, recover: (link, within) => recover(link, within, target.name), log, pulse, newId, now, signal });
-    watched.set(target.name, { watch: one, stop, connection: connectionOf(target) });
+    const one = watch({
+      settings: settingsOf(() => loaded, target.name),
+      engine: engineFor(target),
+      journal,
+      tell: teller.tell,
+      paused: () => false,
+      recover: (link, within) => lookInto(link, target.name, within),
+      log,
+      pulse,
+      newId,
+      now,
+      signal,
+    });
+    watched.set(target.name, { target, watch: one, stop });
   };
   const end = async (name: string): Promise<void> => {
     const one = watched.get(name);
@@ -73,51 +101,62 @@ export async function startDaemon({ load, stateDir, log, notifier }: DaemonOptio
     one?.stop.abort(new Error("this target is not watched any more"));
     await one?.watch.ended;
   };
-  for (const target of first.config.targets) begin(target);
-  recovery.giveUp(first.config.targets.map((target) => target.name));
+  for (const target of loaded.config.targets) begin(target);
+  await giveUp(loaded.config.targets.map((target) => target.name));
 
   const status = (): string => {
     const parts = [...watched].map(([name, one]) => `${name}: ${one.watch.state().sentence}`);
-    return `${loaded.config.mode}; ${parts.join("; ")}`;
+    return [loaded.config.mode, ...parts].join("; ");
   };
-  owned.serve(controlHandler({ watched: () => [...watched].map(([name, one]) => ({ name, watch: one.watch })), config: () => loaded }));
+  owned.serve(
+    controlHandler({
+      watched: () => [...watched].map(([name, one]) => ({ name, watch: one.watch })),
+      loaded: () => loaded,
+    }),
+  );
   await notifier.ready(status());
   const feeding = feedWatchdog({ notifier, pulse, status, log, signal: stopping.signal });
+  log.info({ config: loaded.digest, mode: loaded.config.mode, stateDir }, `watching ${[...watched.keys()].join(", ")}`);
 
+  const follow = async (next: Loaded): Promise<void> => {
+    loaded = next;
+    await teller.configure(next.config.channels);
+    for (const [name, { target }] of [...watched]) {
+      if (!next.config.targets.some((candidate) => sameConnection(candidate, target))) await end(name);
+    }
+    for (const target of next.config.targets) {
+      const kept = watched.get(target.name);
+      if (kept === undefined) begin(target);
+      else void kept.watch.lookNow().catch(() => undefined); // its loop says what goes wrong
+    }
+    for (const warning of next.warnings) log.warn({}, renderMistake(warning));
+    log.info({ config: next.digest, mode: next.config.mode }, "the config was read anew and is in force");
+    await live("reload", "the config was read anew");
+  };
   const reload = async (): Promise<void> => {
     await notifier.reloading();
     const next = load();
-    if (next.kind === "bad") {
-      const mistakes = next.mistakes.map((mistake) => renderMistake(mistake));
-      log.error({ mistakes }, `the changed config is refused, the old one stays: ${mistakes[0] ?? ""}`);
-    } else {
-      loaded = next;
-      teller.configure();
-      for (const [name, one] of watched) {
-        const target = next.config.targets.find((candidate) => candidate.name === name);
-        if (target === undefined || connectionOf(target) !== one.connection) await end(name);
-        else one.watch.look();
-      }
-      for (const target of next.config.targets) if (!watched.has(target.name)) begin(target);
-      log.info({ config: next.digest }, "the changed config is in force");
-      await journal.write(lifeEvent(newId(), now(), "reload", next.digest)).catch(() => undefined);
+    if (next.kind === "ok") await follow(next);
+    else {
+      const mistakes = next.mistakes.map(renderMistake);
+      log.error({ mistakes }, `the changed config is refused and the old one stays: ${mistakes.join("; ")}`);
     }
     await notifier.ready(status());
   };
-  let ending: Promise<void> | null = null;
   const stop = async (why: string): Promise<void> => {
     log.info({}, `stopping: ${why}`);
     void notifier.stopping();
     stopping.abort(new Error(`lockwarden stops: ${why}`));
-    await bounded(Promise.all([feeding, ...[...watched.values()].map((one) => one.watch.ended)]), stopMs);
-    await bounded(teller.close(), 300);
-    await journal.write(lifeEvent(newId(), now(), "stop", loaded.digest)).catch(() => undefined);
-    await journal.close().catch(() => undefined);
-    await bounded(owned.close(), 200);
+    await within(runningMs, Promise.all([feeding, ...[...watched.values()].map((one) => one.watch.ended)]));
+    await within(tellingMs, teller.close());
+    await live("stop", why);
+    await within(closingMs, journal.close());
+    await within(closingMs, owned.close());
     log.info({}, "stopped");
     await log.flush();
   };
   let reloading: Promise<void> = Promise.resolve();
+  let ending: Promise<void> | null = null;
   return {
     kind: "started",
     reload: () => {
@@ -129,4 +168,31 @@ export async function startDaemon({ load, stateDir, log, notifier }: DaemonOptio
       return ending;
     },
   };
+}
+
+/** The settings of one target under the config in force, made once for each config. */
+function settingsOf(loaded: () => Loaded, name: string) {
+  let made: { from: Loaded; settings: ReturnType<typeof settingsFor> } | null = null;
+  return () => {
+    const from = loaded();
+    const target = from.config.targets.find((candidate) => candidate.name === name) ?? made?.settings.target;
+    if (target === undefined) throw new Error(`target ${name} is in no config`);
+    if (made?.from !== from) made = { from, settings: settingsFor(from.config, from.digest, target, patterns) };
+    return made.settings;
+  };
+}
+
+/** A change of these makes another connection; everything else takes effect at the next look. */
+function sameConnection(one: Target, other: Target): boolean {
+  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, ...rest }: Target) => JSON.stringify(rest);
+  return one.name === other.name && connection(one) === connection(other);
+}
+
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const bound = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([promise.catch(() => undefined), bound]);
+  clearTimeout(timer);
 }

@@ -1,6 +1,4 @@
 import type { Decision } from "../core/decision.ts";
-import { subjectText } from "../core/news.ts";
-import { unreachable } from "../core/unreachable.ts";
 import type { Judgement } from "./tick.ts";
 
 /** One target's part of what `once` prints; the form of design: programs rely on it. */
@@ -53,17 +51,13 @@ function decisionReport({ decision, outcome }: Judgement): DecisionReport {
 }
 
 /** For people: one line per decision. */
-export function reportLine({ decision, outcome }: Judgement): string {
-  const subject = subjectText(decision);
-  const { text } = decision.reason;
-  switch (decision.kind) {
-    case "act":
-      return `${decision.rule}: ${decision.action} ${subject}: ${outcome === null ? "told" : `${outcome.kind}: ${outcome.text}`} (${text})`;
-    case "wait":
-      return `${decision.rule}: watches ${subject}: ${text}`;
-    case "spare":
-      return `${decision.rule}: spares ${subject}: ${text}`;
-    default:
-      return unreachable(decision);
-  }
+export function reportLines(report: TargetReport): string[] {
+  if ("error" in report) return [`${report.target}: ${report.error}`];
+  if (report.decisions.length === 0) return [`${report.target}: nothing to do`];
+  return report.decisions.map(
+    ({ decision, rule, action, session, reason, outcome, outcomeText }) =>
+      `${report.target}: ${rule}: ${{ act: action, wait: "watches", spare: "spares" }[decision]} ` +
+      `${session["pid"] === undefined ? session["gid"] : `${session["pid"]},${session["sessionId"]}`} (${session["user"] ?? "unknown user"}): ` +
+      `${reason}${outcome === null ? "" : ` → ${outcome}: ${outcomeText}`}`,
+  );
 }

@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { check } from "./cli/check.ts";
+import { type CommandSpec, defaultConfig, type Given } from "./cli/command.ts";
+import { demo } from "./cli/demo.ts";
+import { grants } from "./cli/grants.ts";
+import { once } from "./cli/once.ts";
+import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
+import { run } from "./cli/run.ts";
+import { schema } from "./cli/schema.ts";
+
+const commands: readonly CommandSpec[] = [run, once, check, grants, schema, demo];
+
+const output = processOutput();
+const code = await main(process.argv.slice(2), output);
+// Whatever is left over, a socket or a timer, must not keep a command that is done.
+process.exit(code);
+
+async function main(words: readonly string[], to: Output): Promise<ExitCode> {
+  let code: ExitCode = exitCodes.done;
+  const program = new Command("lockwarden")
+    .description(
+      "Frees stuck database locks: finds the session that holds them, ends exactly that one by rule, proves it, tells people.",
+    )
+    .version(version())
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 done, 1 failed, 2 wrong usage or config, 3 a target is unreachable or denies what is needed.",
+    )
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const spec of commands) {
+    add(program, spec, async (given) => {
+      code = await spec.run(given, to);
+    });
+  }
+  try {
+    await program.parseAsync([...words], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    to.err(`lockwarden: ${causes(error)}`);
+    return exitCodes.failed;
+  }
+}
+
+function add(program: Command, spec: CommandSpec, action: (given: Given) => Promise<void>): void {
+  const command = program.command(spec.name).description(spec.summary);
+  for (const argument of spec.arguments ?? []) command.argument(argument.name, argument.describe);
+  if (spec.config === true) command.option("-c, --config <file>", "the config", defaultConfig);
+  if (spec.json === true) command.option("--json", "for programs");
+  for (const option of spec.options ?? []) command.option(option.flags, option.describe);
+  command.action(async () => {
+    const options = command.opts<Record<string, string | boolean | undefined>>();
+    const { config, json } = options;
+    await action({ config: String(config ?? defaultConfig), json: json === true, arguments: command.args, options });
+  });
+}
+
+/** The sentence and what caused it, one after the other; no stack, which tells an operator nothing. */
+function causes(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause =
+    error.cause instanceof Error && !error.message.includes(error.cause.message) ? `: ${causes(error.cause)}` : "";
+  return `${error.message}${cause}`;
+}
+
+function version(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,24 @@
+import { type LoadedConfig, loadConfig } from "../config/load.ts";
+import { renderMistake } from "../config/mistake.ts";
+import type { Config } from "../config/schema.ts";
+import { cronMistake } from "../daemon/schedule.ts";
+import type { Output } from "./output.ts";
+
+export function readConfig(file: string): LoadedConfig {
+  return loadConfig(file, { cronMistake });
+}
+
+/** The config, its warnings printed; null when it has mistakes, which are printed all. */
+export function usableConfig(file: string, output: Output): Extract<LoadedConfig, { kind: "ok" }> | null {
+  const loaded = readConfig(file);
+  const said = loaded.kind === "ok" ? loaded.warnings : loaded.mistakes;
+  for (const mistake of said) output.err(`${loaded.kind === "ok" ? "warning: " : ""}${renderMistake(mistake)}`);
+  return loaded.kind === "ok" ? loaded : null;
+}
+
+/** Where the daemon writes: the config's word, else systemd's, else the usual place. */
+export function stateDirOf(config: Config, env: NodeJS.ProcessEnv = process.env): string {
+  // systemd separates several with colons; the first is ours.
+  const [given] = (env["STATE_DIRECTORY"] ?? "").split(":");
+  return config.state_dir ?? (given === undefined || given === "" ? "/var/lib/lockwarden" : given);
+}
