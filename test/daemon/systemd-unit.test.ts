@@ -48,6 +48,12 @@ test("systemd finds nothing to complain about in the unit", { skip }, () => {
   }
 });
 
+test("a credential whose file is missing is empty, as systemd would not name it", () => {
+  const names = (key: string) => settings(key).map((value) => value.slice(0, value.indexOf(":")));
+  assert.deepEqual(names("LoadCredential"), ["app"]);
+  assert.deepEqual(settings("SetCredential"), [String.raw`app:\n`]);
+});
+
 test("a wrong config or a missing credential is not restarted, and nothing keeps V8 from compiling", () => {
   assert.deepEqual(settings("RestartPreventExitStatus"), ["2 243"]);
   assert.deepEqual(settings("MemoryDenyWriteExecute"), []);

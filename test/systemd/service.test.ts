@@ -169,13 +169,21 @@ test("the credential is read by the service and by nobody else", () => {
   assert.notEqual(machine.run(["cat", credentialFile], userId).status, 0);
 });
 
-test("a missing credential fails the start, is told as such, and is not tried again", async () => {
+test("a missing credential ends it with 2 and is named, and is not tried again", async () => {
   prepare("[Service]\nRestartSec=100ms\n");
   machine.run(["rm", credentialFile]);
   assert.notEqual(machine.run(["systemctl", "start", "lockwarden"]).status, 0);
   await eventuallyShown("ActiveState", (state) => state === "failed");
-  assert.deepEqual([shown("ExecMainStatus"), shown("NRestarts")], ["243", "0"]);
-  assert.match(heard(true), /Failed to set up credentials: No such file or directory/);
+  assert.deepEqual([shown("ExecMainStatus"), shown("NRestarts")], ["2", "0"], heard(true));
+  assert.match(heard(), /\/run\/credentials\/lockwarden\.service\/app.*empty/);
+});
+
+test("a missing credential that the config does not use does not matter", () => {
+  prepare();
+  machine.run(["rm", credentialFile]);
+  machine.write(configFile, goodConfig.replace(/.*password_file.*\n/, ""));
+  systemctl("start", "lockwarden");
+  assert.equal(shown("ActiveState"), "active");
 });
 
 test("its folder is its own", () => {

@@ -15,7 +15,10 @@ const file = process.argv[4] ?? "";
 
 function mistake(): string | null {
   const read = configSchema.safeParse(parse(readFileSync(file, "utf8")));
-  return read.success ? null : (read.error.issues[0]?.message ?? "unknown");
+  if (!read.success) return read.error.issues[0]?.message ?? "unknown";
+  const credential = `${process.env["CREDENTIALS_DIRECTORY"]}/app`;
+  const isUsed = read.data.targets[0]?.password_file !== undefined;
+  return isUsed && readFileSync(credential, "utf8").trim() === "" ? `${credential} is empty` : null;
 }
 
 async function reload(): Promise<void> {
@@ -34,8 +37,7 @@ async function run(): Promise<void> {
   process.on("SIGUSR2", () => {
     hung = true;
   });
-  const credential = readFileSync(`${process.env["CREDENTIALS_DIRECTORY"]}/app`, "utf8");
-  log.info({ length: credential.length }, "credential read");
+  log.info({}, "config read");
   await notifier.ready("watching 1 target");
   const fed = feedWatchdog({ notifier, pulse, status: () => "watching 1 target", log, signal: over.signal });
   while (!over.signal.aborted) {
