@@ -1,3 +1,4 @@
+import pg from "pg";
 import type { Target } from "../../config/schema.ts";
 import { type Capabilities, type Engine, type Link, LinkLost } from "../engine.ts";
 import { check } from "./check.ts";
@@ -28,7 +29,7 @@ async function connect(target: Target, signal: AbortSignal): Promise<Link> {
 async function openActor(target: Target, reader: Opened, signal: AbortSignal): Promise<Opened> {
   const database = target.leader_database;
   const actor = await openConnection(target, { database }, signal).catch((error: unknown) => {
-    throw error instanceof LinkLost && error.kind === "denied" ? leaderDenied(error, target, reader) : error;
+    throw error instanceof LinkLost && isAboutDatabase(error) ? leaderDenied(error, target, reader) : error;
   });
   if (actor.server.serverId === reader.server.serverId) return actor;
   await actor.close();
@@ -37,6 +38,11 @@ async function openActor(target: Target, reader: Opened, signal: AbortSignal): P
     `two connections to ${target.name} reached two servers, or one that restarted in between`,
     { hint: "if it stays so, name one server in the url: its host stands for several" },
   );
+}
+
+/** Not there, no CONNECT, or no line in pg_hba.conf: the same role has just logged in to another database. */
+function isAboutDatabase({ cause }: LinkLost): boolean {
+  return cause instanceof pg.DatabaseError && ["3D000", "42501", "55000", "28000"].includes(cause.code ?? "");
 }
 
 function leaderDenied(error: LinkLost, { leader_database: database }: Target, { server }: Opened): LinkLost {
