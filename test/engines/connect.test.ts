@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { LinkLost } from "../../src/engines/engine.ts";
 import { type Opened, openConnection } from "../../src/engines/postgres/open.ts";
 import { settings } from "../../src/engines/postgres/set-up.ts";
-import { client, eventually, majors, server } from "../support/servers.ts";
+import { fleet } from "../support/fleet.ts";
+import { client, eventually, server } from "../support/servers.ts";
 import { patience, target } from "../support/targets.ts";
 
 const hba = `
@@ -29,8 +30,8 @@ async function one(connection: Opened, sql: string, values: readonly (string | n
   return Object.values(row)[0] ?? null;
 }
 
-for (const major of majors()) {
-  const postgres = await server({ major, hba });
+const servers = await fleet({ hba });
+for (const { postgres } of servers) {
   const person = await client(postgres.url());
   await person.query("set password_encryption = 'scram-sha-256'");
   await person.query("create role lockwarden login password 'right'; create role full login connection limit 0");
@@ -39,6 +40,9 @@ for (const major of majors()) {
   await person.query("create database private");
   await person.query("revoke connect on database private from public");
   await person.end();
+}
+
+for (const { major, postgres } of servers) {
   const at = `127.0.0.1:${postgres.port}`;
   const url = `postgres://lockwarden:right@${at}/postgres`;
 

@@ -22,7 +22,7 @@ export async function authority(name: string): Promise<Authority> {
   const folder = await mkdtemp(join(tmpdir(), "lockwarden-ca-"));
   after(() => rm(folder, { recursive: true, force: true }));
   const openssl = (...flags: string[]) => run("openssl", flags, { cwd: folder });
-  const key = ["-newkey", "rsa:2048", "-nodes"];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
   await openssl("req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", `/CN=${name}`);
   let issued = 0;
   return {
