@@ -1,0 +1,100 @@
+import pg from "pg";
+import type { Target } from "../../config/schema.ts";
+import { type Capabilities, type Engine, type Link, LinkLost } from "../engine.ts";
+import { check } from "./check.ts";
+import { grants, quoteName } from "./grants.ts";
+import { leaseOn } from "./lease.ts";
+import { type Opened, openConnection } from "./open.ts";
+import { act, createReader, prove } from "./unmerged.ts";
+
+const waitAgeSince = 140_000;
+
+export const postgres: Engine<Target> = { name: "postgres", connect, grants };
+
+/**
+ * Two sessions that stay open: the reader in the url's database, and the actor in leader_database, which holds the
+ * lock among daemons and sends the signals. In a pile-up no act needs a new connection.
+ */
+async function connect(target: Target, signal: AbortSignal): Promise<Link> {
+  const reader = await openConnection(target, {}, signal);
+  try {
+    const actor = await openActor(target, reader, signal);
+    return link(target, reader, actor);
+  } catch (error) {
+    await reader.close();
+    throw error;
+  }
+}
+
+async function openActor(target: Target, reader: Opened, signal: AbortSignal): Promise<Opened> {
+  const database = target.leader_database;
+  const actor = await openConnection(target, { database }, signal).catch((error: unknown) => {
+    throw error instanceof LinkLost && isAboutDatabase(error) ? leaderDenied(error, target, reader) : error;
+  });
+  if (actor.server.serverId === reader.server.serverId) return actor;
+  await actor.close();
+  throw new LinkLost(
+    "unreachable",
+    `two connections to ${target.name} reached two servers, or one that restarted in between`,
+    { hint: "if it stays so, name one server in the url: its host stands for several" },
+  );
+}
+
+/** Not there, no CONNECT, or no line in pg_hba.conf: the same role has just logged in to another database. */
+function isAboutDatabase({ cause }: LinkLost): boolean {
+  return cause instanceof pg.DatabaseError && ["3D000", "42501", "55000", "28000"].includes(cause.code ?? "");
+}
+
+function leaderDenied(error: LinkLost, { leader_database: database }: Target, { server }: Opened): LinkLost {
+  return new LinkLost("denied", `${error.message} (leader_database, where daemons agree on who acts)`, {
+    cause: error,
+    hint:
+      `grant connect on database ${quoteName(database)} to ${quoteName(server.role)}; with a line for it in pg_hba.conf, ` +
+      "or set leader_database to another one, the same for every Lockwarden on this server",
+  });
+}
+
+function link(target: Target, reader: Opened, actor: Opened): Link {
+  const { serverId: _, ...facts } = reader.server;
+  const lease = leaseOn(actor);
+  const read = createReader({
+    connection: reader,
+    target: { name: target.name },
+    facts: reader.server,
+    openOther: (database, signal) => openConnection(target, { database }, signal),
+    ownPids: [reader.pid, actor.pid],
+  });
+  let closing: Promise<void> | null = null;
+  /** Half a link is none: whoever reads must be able to act, on the same server. */
+  const whole = async <T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
+    signal.throwIfAborted();
+    const failure = reader.failure() ?? actor.failure();
+    if (failure !== null) throw failure;
+    return await call();
+  };
+  return {
+    capabilities: capabilities(reader.versionNumber),
+    facts,
+    read: (look, signal) => whole(signal, () => read(look, signal)),
+    act: (order, signal) => whole(signal, () => act(actor, order, signal)),
+    prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
+    lease: (signal) => whole(signal, () => lease(signal)),
+    check: (signal) => whole(signal, () => check(reader, signal)),
+    close: () => {
+      closing ??= actor.close().then(() => reader.close());
+      return closing;
+    },
+  };
+}
+
+function capabilities(versionNumber: number): Capabilities {
+  return {
+    atomicGuard: true,
+    cancel: true,
+    rollbackPrepared: false,
+    softBlocks: true,
+    waitAge: versionNumber >= waitAgeSince,
+    transactionAge: true,
+    lease: true,
+  };
+}
