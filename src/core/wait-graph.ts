@@ -9,7 +9,7 @@ export type WaitGraph = Readonly<{
   waitsOf(node: NodeKey): readonly LockWait[];
   /** Everybody behind it over waits of these lock types, nearest first, each once, by the wait and the blocker through which it was reached. */
   behind(node: NodeKey, locktypes: ReadonlySet<string>): readonly Behind[];
-  /** Is in the snapshot and waits for nobody, whatever the lock type. */
+  /** Is in the snapshot and waits for nobody, whatever the lock type. Nobody is, when somebody waits but who was not read. */
   isRoot(node: NodeKey): boolean;
   /** Waits, over others, for itself: the server's deadlock detector will end it. */
   inCycle(node: NodeKey): boolean;
@@ -34,7 +34,8 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
 
   const behindOf = once(() => edgesBy(waits, nodeOf));
   const cyclic = once(() => nodesInCycles(waits, nodeOf));
-  const isRoot = (node: NodeKey) => present.has(nodeOf(node)) && !waits.has(nodeOf(node));
+  const unread = snapshot.waits === null && snapshot.contended;
+  const isRoot = (node: NodeKey) => !unread && present.has(nodeOf(node)) && !waits.has(nodeOf(node));
   return {
     waitsOf: (node) => waits.get(nodeOf(node)) ?? [],
     behind: (node, locktypes) => breadthFirst(nodeOf(node), behindOf(), locktypes),
