@@ -1,64 +1,134 @@
 import type { NodeKey } from "./session.ts";
 import type { LockWait, Snapshot } from "./snapshot.ts";
 
-/** One waiter behind a blocker, by the wait and the hop through which it was reached first. */
+/** Somebody behind a blocker, and the wait and the blocker through which it was reached. */
 export type Behind = Readonly<{ waiter: NodeKey; wait: LockWait; blocker: NodeKey; soft: boolean; depth: number }>;
 
-/** Who waits for whom in one snapshot. */
+/** Who waits for whom in one snapshot. A parallel worker stands for its leader, whichever of the two is asked for. */
 export type WaitGraph = Readonly<{
   waitsOf(node: NodeKey): readonly LockWait[];
-  /** Everybody behind it over waits of these lock types, nearest first, each once. */
+  /** Everybody behind it over waits of these lock types, nearest first, each once, by the wait and the blocker through which it was reached. */
   behind(node: NodeKey, locktypes: ReadonlySet<string>): readonly Behind[];
-  /** Waits for nobody. */
+  /** Is in the snapshot and waits for nobody, whatever the lock type. Nobody is, when somebody waits but who was not read. */
   isRoot(node: NodeKey): boolean;
-  /** Waits, in the end, for itself: the deadlock detector's business. */
+  /** Waits, over others, for itself: the server's deadlock detector will end it. */
   inCycle(node: NodeKey): boolean;
-  /** Blockers that wait for nobody. */
+  /** Those who block somebody and wait for nobody. */
   roots(): readonly NodeKey[];
 }>;
 
-type Hop = Readonly<{ wait: LockWait; soft: boolean }>;
+type Edge = Readonly<{ waiter: NodeKey; wait: LockWait; blocker: NodeKey; soft: boolean }>;
+type Edges = ReadonlyMap<NodeKey, readonly Edge[]>;
 
+/** Linear in the snapshot to build; `behind` is linear in what it returns. */
 export function waitGraph(snapshot: Snapshot): WaitGraph {
-  const waitsOf = new Map<NodeKey, LockWait[]>();
-  const waitersOf = new Map<NodeKey, Hop[]>();
-  for (const wait of snapshot.waits ?? []) {
-    push(waitsOf, wait.waiter, wait);
-    for (const { node, soft } of wait.blockers) push(waitersOf, node, { wait, soft });
+  const leaders = new Map<NodeKey, NodeKey>();
+  const present = new Set<NodeKey>(snapshot.prepared.map((one) => one.key));
+  for (const { key, group } of snapshot.sessions) {
+    present.add(key);
+    if (group !== null) leaders.set(key, group);
   }
-  const behind = (node: NodeKey, locktypes: ReadonlySet<string> | null): Behind[] => {
-    const found: Behind[] = [];
-    const seen = new Set<NodeKey>([node]);
-    let edge: readonly Readonly<{ node: NodeKey; depth: number }>[] = [{ node, depth: 0 }];
-    while (edge.length > 0) {
-      const next: { node: NodeKey; depth: number }[] = [];
-      for (const { node: blocker, depth } of edge) {
-        for (const { wait, soft } of waitersOf.get(blocker) ?? []) {
-          if (seen.has(wait.waiter) || (locktypes !== null && !locktypes.has(wait.locktype))) continue;
-          seen.add(wait.waiter);
-          found.push({ waiter: wait.waiter, wait, blocker, soft, depth: depth + 1 });
-          next.push({ node: wait.waiter, depth: depth + 1 });
-        }
-      }
-      edge = next;
-    }
-    return found;
-  };
+  const nodeOf = (key: NodeKey) => leaders.get(key) ?? key;
+  const waits = new Map<NodeKey, LockWait[]>();
+  for (const wait of snapshot.waits ?? []) push(waits, nodeOf(wait.waiter), wait);
+
+  const behindOf = once(() => edgesBy(waits, nodeOf));
+  const cyclic = once(() => nodesInCycles(waits, nodeOf));
+  const unread = snapshot.waits === null && snapshot.contended;
+  const isRoot = (node: NodeKey) => !unread && present.has(nodeOf(node)) && !waits.has(nodeOf(node));
   return {
-    waitsOf: (node) => waitsOf.get(node) ?? [],
-    behind,
-    isRoot: (node) => !waitsOf.has(node),
-    // A cycle leads from a waiter back to it: one of those behind it is what it waits for.
-    inCycle: (node) => {
-      const mine = new Set((waitsOf.get(node) ?? []).flatMap((wait) => wait.blockers.map((blocker) => blocker.node)));
-      return mine.size > 0 && (mine.has(node) || behind(node, null).some(({ waiter }) => mine.has(waiter)));
-    },
-    roots: () => [...waitersOf.keys()].filter((node) => !waitsOf.has(node)),
+    waitsOf: (node) => waits.get(nodeOf(node)) ?? [],
+    behind: (node, locktypes) => breadthFirst(nodeOf(node), behindOf(), locktypes),
+    isRoot,
+    inCycle: (node) => waits.has(nodeOf(node)) && cyclic().has(nodeOf(node)),
+    roots: () => [...behindOf().keys()].filter(isRoot),
   };
+}
+
+/** Every edge, by its blocker. */
+function edgesBy(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key: NodeKey) => NodeKey): Edges {
+  const edges = new Map<NodeKey, Edge[]>();
+  for (const [waiter, own] of waits) {
+    for (const wait of own) {
+      for (const { node, soft } of wait.blockers) {
+        const blocker = nodeOf(node);
+        // Workers of one query may wait for each other (to extend a table, say): nobody else can help there.
+        if (blocker !== waiter) push(edges, blocker, { waiter, wait, blocker, soft });
+      }
+    }
+  }
+  return edges;
+}
+
+function breadthFirst(start: NodeKey, edges: Edges, locktypes: ReadonlySet<string>): readonly Behind[] {
+  const found: Behind[] = [];
+  const seen = new Set([start]);
+  const from: { node: NodeKey; depth: number }[] = [{ node: start, depth: 0 }];
+  for (const { node, depth } of from) {
+    for (const edge of edges.get(node) ?? []) {
+      if (seen.has(edge.waiter) || !locktypes.has(edge.wait.locktype)) continue;
+      seen.add(edge.waiter);
+      found.push({ ...edge, depth: depth + 1 });
+      from.push({ node: edge.waiter, depth: depth + 1 });
+    }
+  }
+  return found;
+}
+
+type Visit = { node: NodeKey; next: number; targets: readonly NodeKey[] };
+
+/** Tarjan's strongly connected components, without recursion: a chain may be as long as the server has sessions. */
+function nodesInCycles(
+  waits: ReadonlyMap<NodeKey, readonly LockWait[]>,
+  nodeOf: (key: NodeKey) => NodeKey,
+): ReadonlySet<NodeKey> {
+  const order = new Map<NodeKey, number>();
+  const low = new Map<NodeKey, number>();
+  const open: NodeKey[] = [];
+  const isOpen = new Set<NodeKey>();
+  const cyclic = new Set<NodeKey>();
+  const path: Visit[] = [];
+
+  const lower = (node: NodeKey, to: number) => low.set(node, Math.min(low.get(node) ?? to, to));
+  const enter = (node: NodeKey) => {
+    order.set(node, order.size);
+    lower(node, order.size - 1);
+    open.push(node);
+    isOpen.add(node);
+    const targets = (waits.get(node) ?? []).flatMap((wait) => wait.blockers.map((blocker) => nodeOf(blocker.node)));
+    path.push({ node, next: 0, targets });
+  };
+  const leave = ({ node }: Visit) => {
+    path.pop();
+    const parent = path.at(-1);
+    if (parent !== undefined) lower(parent.node, low.get(node) ?? 0);
+    if (low.get(node) !== order.get(node)) return;
+    const component = open.splice(open.lastIndexOf(node));
+    for (const member of component) {
+      isOpen.delete(member);
+      if (component.length > 1) cyclic.add(member);
+    }
+  };
+
+  for (const start of waits.keys()) {
+    if (!order.has(start)) enter(start);
+    for (let visit = path.at(-1); visit !== undefined; visit = path.at(-1)) {
+      const target = visit.targets[visit.next++];
+      if (target === undefined) leave(visit);
+      else if (!order.has(target)) enter(target);
+      else if (isOpen.has(target)) lower(visit.node, order.get(target) ?? 0);
+    }
+  }
+  return cyclic;
 }
 
 function push<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [value]);
   else list.push(value);
+}
+
+function once<T>(compute: () => T): () => T {
+  let value: { of: T } | null = null;
+  return () => (value ??= { of: compute() }).of;
 }

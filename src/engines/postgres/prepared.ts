@@ -1,0 +1,49 @@
+import type { Prepared } from "../../core/session.ts";
+import type { Connection } from "./connection.ts";
+import type { LockRow } from "./lock-rows.ts";
+
+/** A prepared transaction as the server lists it; owner and database are still object ids. */
+export type PreparedRow = Readonly<{
+  ownerId: string | null;
+  databaseId: string | null;
+  prepared: Omit<Prepared, "kind" | "user" | "database">;
+}>;
+
+// The function, not the view, which joins pg_authid.
+const preparedSql = `/* lockwarden:prepared */
+select p.transaction, p.gid, p.ownerid, p.dbid,
+       trunc(extract(epoch from pg_catalog.clock_timestamp() - p.prepared) * 1000) as age_ms
+  from pg_catalog.pg_prepared_xact() as p`;
+
+/** One statement, needed only where a lock row has no pid. */
+export async function readPrepared(connection: Connection, signal: AbortSignal): Promise<readonly PreparedRow[]> {
+  const rows = await connection.query(preparedSql, [], signal);
+  return rows.map(({ transaction, gid, ownerid, dbid, age_ms }) => ({
+    ownerId: ownerid ?? null,
+    databaseId: dbid ?? null,
+    prepared: {
+      key: preparedKey(transaction ?? ""),
+      gid: gid ?? "",
+      transactionId: transaction ?? "",
+      ageMs: age_ms == null ? null : Math.max(0, Number(age_ms)),
+    },
+  }));
+}
+
+export function preparedKey(transactionId: string): string {
+  return `prepared/${transactionId}`;
+}
+
+/**
+ * The prepared transaction of each row without a pid: all of its rows name one virtual transaction, and one of them is the
+ * lock on its own id. Subtransactions have such a lock too, so the one that the server lists is taken.
+ */
+export function preparedByVirtual(rows: readonly LockRow[], listed: ReadonlySet<string>): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const row of rows) {
+    if (row.pid !== null || !row.granted || row.transactionId === null) continue;
+    const key = preparedKey(row.transactionId);
+    if (listed.has(key)) found.set(row.virtualTransaction, key);
+  }
+  return found;
+}
