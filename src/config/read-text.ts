@@ -15,13 +15,13 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** The UTF-8 text of a file of bounded size; endless devices end at the bound too. */
 export function readText(file: string, mostBytes: number): TextFile {
+  // A full buffer has no room left to read into, which ends the loop.
   const bytes = new Uint8Array(mostBytes + 1);
   let length = 0;
   try {
     const handle = openSync(file, "r");
     try {
-      for (let got = -1; got !== 0 && length <= mostBytes; length += got)
-        got = readSync(handle, bytes, length, bytes.length - length, null);
+      for (let got = -1; got !== 0; length += got) got = readSync(handle, bytes, length, bytes.length - length, null);
     } finally {
       closeSync(handle);
     }

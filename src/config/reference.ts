@@ -11,7 +11,7 @@ One YAML file, \`/etc/lockwarden/lockwarden.yaml\` unless \`--config\` says othe
 - A duration is one or more of number and unit, such as \`250ms\`, \`30s\`, \`1h30m\`, \`2d\`; up to ten years.
 - A glob is a text in which \`*\` stands for any number of characters and \`?\` for one.
 - Where a list is possible, a single value may stand for a list of one.
-- \`\${NAME}\` in a text takes an environment variable and stays a text; an unset one is a mistake. \`$\${\` is a literal \`\${\`.
+- \`\${NAME}\` in a text takes an environment variable and stays a text; an unset one is a mistake. Inside brackets or braces it needs quotes. \`$\${\` is a literal \`\${\`.
 - Relative paths are taken from the config file's folder. A trailing newline in a \`url_file\`, \`smtp_file\` or \`password_file\` is cut.
 - Of \`url\` and \`url_file\` exactly one is needed, of \`smtp\` and \`smtp_file\` too; of \`password\` and \`password_file\` at most one.
 - A \`url\` may carry sslmode (\`disable\`, \`prefer\`, \`require\`, \`verify-ca\`, \`verify-full\`), sslrootcert, sslcert, sslkey and host.

@@ -108,6 +108,12 @@ test("a value from the environment is not shown, wherever it stands", () => {
   ]);
 });
 
+test("a URL under the wrong key does not show its account", () => {
+  assert.deepEqual(mistakesOf(`${good}mode: postgres://u:hunter2@h/d\n`), [
+    'c:3:7 mode: expected observe or enforce, got "postgres://…@h/d"',
+  ]);
+});
+
 test("a value is quoted, cut and kept on one line", () => {
   const got = mistakesOf(`${good}mode: "a\\n\\e[31m${"x".repeat(100)}"\n`);
   assert.deepEqual(got, [`c:3:7 mode: expected observe or enforce, got "a\\n\\u001b[31m${"x".repeat(53)}…"`]);

@@ -13,6 +13,7 @@ const inside: readonly (readonly [string, string, boolean])[] = [
   ["2001:db8::/32", "10.0.0.1", false],
   ["local", "local", true],
   ["local", "127.0.0.1", false],
+  ["local", "elsewhere", false],
   ["0.0.0.0/0", "local", false],
   ["::1", "::1", true],
 ];
