@@ -17,6 +17,19 @@ const good = await ours.issue("anything", "DNS:localhost,IP:127.0.0.1");
 const elsewhere = await ours.issue("elsewhere", "DNS:elsewhere.example.org,IP:192.0.2.1");
 const commonName = await ours.issue("localhost", null);
 
+const servers = await fleet();
+const strict = await server({
+  hba: `local all all trust
+hostssl certified all 127.0.0.1/32 cert
+hostssl unencrypted all 127.0.0.1/32 reject
+host all all 127.0.0.1/32 trust
+`,
+});
+const person = await client(strict.url());
+await person.query("create database certified");
+await person.query("create database unencrypted");
+await person.end();
+
 /** encrypted or plain, or what went wrong: the code of its cause. */
 async function outcome(postgres: EmbeddedPostgres, query: string, host = "127.0.0.1"): Promise<string> {
   const url = `postgres://postgres@${host}:${postgres.port}/postgres?${query}`;
@@ -42,14 +55,14 @@ async function presents(postgres: EmbeddedPostgres, ...args: [Parameters<typeof 
 }
 
 async function fingerprint(postgres: EmbeddedPostgres): Promise<string> {
-  const person = await client(postgres.url(), { ssl: { rejectUnauthorized: false } });
-  const { stream } = person.connection as unknown as { stream: TLSSocket };
+  const guest = await client(postgres.url(), { ssl: { rejectUnauthorized: false } });
+  const { stream } = guest.connection as unknown as { stream: TLSSocket };
   const found = stream.getPeerCertificate().fingerprint;
-  await person.end();
+  await guest.end();
   return found;
 }
 
-for (const { major, postgres } of await fleet()) {
+for (const { major, postgres } of servers) {
   const root = `sslrootcert=${ours.file}`;
   const unknownRoot = `sslrootcert=${theirs.file}`;
 
@@ -107,14 +120,9 @@ for (const { major, postgres } of await fleet()) {
 }
 
 test("a client certificate logs in where pg_hba.conf asks for one", async () => {
-  const hba = "local all all trust\nhostssl certified all 127.0.0.1/32 cert\nhost all all 127.0.0.1/32 trust\n";
-  const postgres = await server({ hba });
-  const person = await client(postgres.url());
-  await person.query("create database certified");
-  await person.end();
-  await presents(postgres, good, ours.file);
+  await presents(strict, good, ours.file);
   const mine = await ours.issue("postgres", null);
-  const url = `${postgres.url("postgres", "certified")}?sslmode=require`;
+  const url = `${strict.url("postgres", "certified")}?sslmode=require`;
   const connection = await openConnection(target(`${url}&sslcert=${mine.cert}&sslkey=${mine.key}`), {}, patience());
   await connection.close();
   await assert.rejects(openConnection(target(url), {}, patience()), {
@@ -124,13 +132,8 @@ test("a client certificate logs in where pg_hba.conf asks for one", async () => 
 });
 
 test("prefer goes on without TLS where pg_hba.conf wants none, and require does not", async () => {
-  const hba = "local all all trust\nhostssl unencrypted all 127.0.0.1/32 reject\nhost all all 127.0.0.1/32 trust\n";
-  const postgres = await server({ hba });
-  const person = await client(postgres.url());
-  await person.query("create database unencrypted");
-  await person.end();
-  await presents(postgres, good);
-  const url = postgres.url("postgres", "unencrypted");
+  await presents(strict, good);
+  const url = strict.url("postgres", "unencrypted");
   const connection = await openConnection(target(url), {}, patience());
   assert.equal(connection.server.encrypted, false);
   await connection.close();
@@ -138,9 +141,8 @@ test("prefer goes on without TLS where pg_hba.conf wants none, and require does 
 });
 
 test("the hint of a failed verification names what to look at", async () => {
-  const postgres = await server({});
-  await presents(postgres, elsewhere);
-  const url = (query: string) => target(`${postgres.url()}?sslmode=verify-full&${query}`);
+  await presents(strict, elsewhere);
+  const url = (query: string) => target(`${strict.url()}?sslmode=verify-full&${query}`);
   await assert.rejects(openConnection(url(`sslrootcert=${ours.file}`), {}, patience()), {
     hint: /^the server's certificate is for another name than 127\.0\.0\.1/,
   });

@@ -44,7 +44,8 @@ export async function check(connection: Connection, signal: AbortSignal): Promis
   return judge(rights, names(functions, "signature"), names(databases, "name"));
 }
 
-function judge(rights: Row, functions: readonly string[], databases: readonly string[]): readonly Missing[] {
+/** Pure: what these answers mean. */
+export function judge(rights: Row, functions: readonly string[], databases: readonly string[]): readonly Missing[] {
   const name = rights["role"] ?? "";
   const role = quoteName(name);
   const found: Missing[] = [...standing(rights), ...membership(rights, role)];

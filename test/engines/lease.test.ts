@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Target } from "../../src/config/schema.ts";
+import type { Lease, Link } from "../../src/engines/engine.ts";
+import { postgres as engine } from "../../src/engines/postgres/index.ts";
+import { fleet } from "../support/fleet.ts";
+import { client, eventually } from "../support/servers.ts";
+import { patience, target } from "../support/targets.ts";
+
+const servers = await fleet();
+for (const { postgres } of servers) {
+  const person = await client(postgres.url());
+  await person.query("create role lockwarden login in role pg_read_all_stats, pg_signal_backend");
+  await person.query("create database app");
+  await person.query("create database private");
+  await person.query("revoke connect on database private from public");
+  await person.end();
+}
+
+/** The actor's pid: it is the one in leader_database. */
+const actorSql = "select pid from pg_stat_activity where application_name = 'lockwarden' and datname = 'postgres'";
+const holderSql = "select pid from pg_locks where locktype = 'advisory' and granted";
+
+function lease(link: Link): Promise<Lease> {
+  return link.lease(patience());
+}
+
+for (const { major, postgres } of servers) {
+  const open = (more: Partial<Target> = {}): Promise<Link> =>
+    engine.connect(target(postgres.url("lockwarden", "app"), more), patience());
+
+  test(`${major}: of two links one holds the lease, and asking again changes nothing`, async () => {
+    const person = await client(postgres.url());
+    const first = await open();
+    const second = await open();
+    assert.deepEqual([await lease(first), await lease(second)], ["held", "taken"]);
+    assert.deepEqual([await lease(first), await lease(second)], ["held", "taken"]);
+    await first.close();
+    await eventually(async () => (await lease(second)) === "held");
+    await second.close();
+    await eventually(async () => (await person.query(holderSql)).rowCount === 0);
+    await person.end();
+  });
+
+  test(`${major}: when the holder's session is killed the other gets the lease, and the holder knows`, async () => {
+    const person = await client(postgres.url());
+    const first = await open();
+    assert.equal(await lease(first), "held");
+    const second = await open();
+    assert.equal(await lease(second), "taken");
+    await person.query(`select pg_terminate_backend(pid) from (${holderSql}) as holder`);
+    await eventually(async () => (await lease(second)) === "held");
+    await assert.rejects(lease(first), { name: "LinkLost", kind: "lost" });
+    await assert.rejects(first.check(patience()), { name: "LinkLost", kind: "lost" });
+    await first.close();
+    await second.close();
+    await person.end();
+  });
+
+  test(`${major}: the same key in another database is another lock, so leader_database must be the same`, async () => {
+    const first = await open();
+    const second = await open({ leader_database: "app" });
+    assert.deepEqual([await lease(first), await lease(second)], ["held", "held"]);
+    await first.close();
+    await second.close();
+  });
+
+  test(`${major}: a link keeps a reader and an actor, and closes both`, async () => {
+    const person = await client(postgres.url());
+    const link = await open();
+    const sessions = "select datname as name from pg_stat_activity where application_name = 'lockwarden' order by 1";
+    assert.deepEqual((await person.query(sessions)).rows, [{ name: "app" }, { name: "postgres" }]);
+    assert.equal(link.facts.database, "app");
+    assert.equal(link.capabilities.waitAge, major >= 14);
+    await Promise.all([link.close(), link.close()]);
+    await eventually(async () => (await person.query(sessions)).rowCount === 0);
+    await assert.rejects(lease(link), { kind: "lost" });
+    await person.end();
+  });
+
+  test(`${major}: without its actor a link does not even read`, async () => {
+    const person = await client(postgres.url());
+    const link = await open();
+    await person.query(`select pg_terminate_backend(pid) from (${actorSql}) as actor`);
+    await eventually(() =>
+      link.check(patience()).then(
+        () => false,
+        () => true,
+      ),
+    );
+    await assert.rejects(link.read({ sessions: "all", locks: false }, patience()), { kind: "lost" });
+    await link.close();
+    await person.end();
+  });
+
+  test(`${major}: a leader_database that is missing or denied says so, and leaves no session behind`, async () => {
+    const person = await client(postgres.url());
+    await assert.rejects(open({ leader_database: "private" }), {
+      kind: "denied",
+      message: /permission denied for database "private".*\(leader_database, /,
+      hint: /^grant connect on database "private" to "lockwarden"; .*or set leader_database/,
+    });
+    await assert.rejects(open({ leader_database: "nowhere" }), {
+      kind: "denied",
+      message: /database "nowhere" does not exist \(leader_database, /,
+    });
+    const left = "select 1 from pg_stat_activity where application_name = 'lockwarden'";
+    await eventually(async () => (await person.query(left)).rowCount === 0);
+    await person.end();
+  });
+}

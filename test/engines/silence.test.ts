@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { openConnection } from "../../src/engines/postgres/open.ts";
+import { authority, present } from "../support/certificates.ts";
+import { client, eventually, server } from "../support/servers.ts";
+import { silentProxy } from "../support/silent-proxy.ts";
+import { patience, target } from "../support/targets.ts";
+
+const postgres = await server();
+const encrypted = await server();
+await present(encrypted, await (await authority("Ours")).issue("localhost", "DNS:localhost"));
+const url = (port: number, query = "") => `postgres://postgres@127.0.0.1:${port}/postgres${query}`;
+
+for (const [what, port, query] of [
+  ["plain", postgres.port, "?sslmode=disable"],
+  ["encrypted", encrypted.port, "?sslmode=require"],
+] as const) {
+  test(`${what}: a network that swallows a statement loses the link, and does not hang`, async () => {
+    const proxy = await silentProxy(port);
+    const connection = await openConnection(target(url(proxy.port, query), { statement_timeout: 1 }), {}, patience());
+    proxy.silence();
+    await assert.rejects(connection.query("select 1", [], patience()), {
+      name: "LinkLost",
+      kind: "lost",
+      message: `the connection to app (127.0.0.1:${proxy.port}, user postgres, database postgres) is silent: no answer in 2001 ms`,
+    });
+    assert.equal(connection.isOpen(), false);
+    await assert.rejects(connection.query("select 1", [], patience()), /is silent/);
+    await connection.close();
+  });
+
+  test(`${what}: close says goodbye into silence for a bounded time`, async () => {
+    const proxy = await silentProxy(port);
+    const connection = await openConnection(target(url(proxy.port, query)), {}, patience());
+    proxy.silence();
+    await connection.close();
+    assert.equal(connection.isOpen(), false);
+  });
+
+  test(`${what}: an aborted statement throws the signal's reason, and the link is lost`, async () => {
+    const connection = await openConnection(target(url(port, query)), {}, patience());
+    const person = await client(url(port));
+    const stop = new AbortController();
+    const reason = new Error("the daemon stops");
+    const answer = assert.rejects(connection.query("select pg_sleep(4)", [], stop.signal), reason);
+    const running = "select 1 from pg_stat_activity where pid = $1::int and query like '%pg_sleep%'";
+    await eventually(async () => (await person.query(running, [connection.pid])).rowCount);
+    stop.abort(reason);
+    await answer;
+    await assert.rejects(connection.query("select 1", [], patience()), {
+      kind: "lost",
+      message: /a call was aborted$/,
+    });
+    await person.end();
+  });
+}
+
+test("a server that accepts and never answers is unreachable after connect_timeout", async () => {
+  const proxy = await silentProxy(postgres.port);
+  proxy.silence();
+  for (const query of ["?sslmode=disable", "?sslmode=prefer"]) {
+    await assert.rejects(openConnection(target(url(proxy.port, query), { connect_timeout: 100 }), {}, patience()), {
+      kind: "unreachable",
+      message: /^cannot connect to app \(127.*\): no answer within 100 ms$/,
+      hint: /connect_timeout/,
+    });
+  }
+});
+
+test("connect_timeout covers the first statement, too", async () => {
+  // Silent from the moment the server is ready: its ReadyForQuery is the last that comes through.
+  const proxy = await silentProxy(postgres.port, {
+    fromServer: (chunk) => {
+      if (chunk.includes("server_version")) proxy.silence();
+      return chunk;
+    },
+  });
+  await assert.rejects(
+    openConnection(target(url(proxy.port, "?sslmode=disable"), { connect_timeout: 300 }), {}, patience()),
+    { kind: "unreachable", message: /no answer within 300 ms$/ },
+  );
+});
+
+test("an aborted connect throws the signal's reason", async () => {
+  const proxy = await silentProxy(postgres.port);
+  proxy.silence();
+  const stop = new AbortController();
+  const reason = new Error("the daemon stops");
+  const opening = assert.rejects(openConnection(target(url(proxy.port)), {}, stop.signal), reason);
+  stop.abort(reason);
+  await opening;
+  await assert.rejects(openConnection(target(url(postgres.port)), {}, stop.signal), reason);
+});
+
+test("an aborted call leaves no session behind that waits in its turn", async () => {
+  const connection = await openConnection(target(url(postgres.port)), {}, patience());
+  const stop = new AbortController();
+  const first = connection.query("select pg_sleep(0.2)", [], patience());
+  const second = assert.rejects(connection.query("select 1", [], stop.signal), { name: "AbortError" });
+  stop.abort();
+  assert.equal((await first).length, 1);
+  await second;
+  assert.equal((await connection.query("select 1", [], patience())).length, 1);
+  await connection.close();
+});
