@@ -15,7 +15,11 @@ export type Notice = Readonly<{
 }>;
 
 export type Delivery =
-  | Readonly<{ kind: "delivered" }>
+  | Readonly<{
+      kind: "delivered";
+      /** What went wrong all the same: some of several recipients were refused for good. */
+      warning?: string;
+    }>
   | Readonly<{ kind: "retry"; afterMs: Ms; error: string }>
   | Readonly<{ kind: "dropped"; error: string }>;
 

@@ -1,0 +1,131 @@
+import type { Action, Decision, Outcome, SpareBy } from "../core/decision.ts";
+import type { Prepared, Session } from "../core/session.ts";
+import { unreachable } from "../core/unreachable.ts";
+
+/** What was done, or would have been. */
+export function deed(decision: Decision, outcome: Outcome | null): string {
+  const [now, whole] = words[decision.action];
+  switch (decision.kind) {
+    case "act":
+      if (decision.action === "notify") return "You are told; the rule does nothing else at this step.";
+      return outcome === null ? `Lockwarden is about to ${now}.` : done(decision.action, outcome);
+    case "wait":
+      return `Nothing yet: lockwarden will ${now} when it is due.`;
+    case "spare":
+      return `Would have ${whole}; nothing was done. ${spared[decision.by]}`;
+    default:
+      return unreachable(decision);
+  }
+}
+
+function done(action: Action, outcome: Outcome): string {
+  const [now, whole] = words[action];
+  switch (outcome.kind) {
+    case "released":
+      return `Lockwarden ${whole}.`;
+    case "survived":
+      return `Lockwarden asked the server to ${now}; it has not let go.`;
+    case "gone":
+    case "changed":
+      return `Nothing was sent: there was no need to ${now} any more.`;
+    case "denied":
+      return `The server did not allow to ${now}.`;
+    case "failed":
+      return `The attempt to ${now} failed.`;
+    case "unknown":
+      return `Lockwarden wanted to ${now} and does not know whether the server did.`;
+    default:
+      return unreachable(outcome.kind);
+  }
+}
+
+const words: Readonly<Record<Action, readonly [now: string, whole: string]>> = {
+  notify: ["tell you", "told you"],
+  cancel: ["cancel its statement", "cancelled its statement"],
+  terminate: ["terminate the session", "terminated the session"],
+  "rollback-prepared": ["roll back the prepared transaction", "rolled back the prepared transaction"],
+};
+const spared: Readonly<Record<SpareBy, string>> = {
+  except: "The rule excepts this session.",
+  protect: "This session is protected.",
+  limit: "Lockwarden has reached its limit of acts, so that a storm does not become a massacre.",
+  observe: "Lockwarden only observes here (mode: observe).",
+  paused: "Lockwarden is paused.",
+  follower: "Another lockwarden is the one that acts on this target.",
+  "not-root": "This session waits for somebody itself; ending it would free nobody.",
+  cooldown: "It came to hold the lock only after another was ended just now; it is given time.",
+  unknown: "Something about this session cannot be seen, and what is unknown is spared.",
+  idle: "No statement of it runs, so there is nothing to cancel.",
+  done: "Every step of the rule was done already.",
+  victims: "The rule takes only the oldest of several.",
+  journal: "The journal cannot be written, and without it nothing is acted on.",
+};
+
+/** What the reader is to do. */
+export function advice(decision: Decision, outcome: Outcome | null): readonly string[] {
+  if (outcome !== null) return afterwards(decision, outcome);
+  switch (decision.kind) {
+    case "act":
+      return decision.action === "notify" ? byHand(decision.evidence.victim) : ["Nothing: the outcome follows."];
+    case "wait":
+      return ["Nothing yet."];
+    case "spare":
+      return whenSpared(decision.by, decision.evidence.victim);
+    default:
+      return unreachable(decision);
+  }
+}
+
+function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
+  const { victim } = decision.evidence;
+  switch (outcome.kind) {
+    case "released":
+    case "gone":
+      return outcome.next === null ? ["Nothing."] : ["Nothing for this one. Look who blocks now: lockwarden tree"];
+    case "changed":
+      return ["Nothing: if it blocks again, the rule looks at it anew."];
+    case "survived":
+      return ["Look at it now, if no further step follows: lockwarden tree", ...byHand(victim)];
+    case "denied":
+      return ["Grant what is missing; this prints the SQL: lockwarden check"];
+    case "failed":
+      return ["Look at the reason above and at the log; then, if it still blocks:", ...byHand(victim)];
+    case "unknown":
+      return ["See whether it still blocks: lockwarden tree", ...byHand(victim)];
+    default:
+      return unreachable(outcome.kind);
+  }
+}
+
+function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] {
+  switch (by) {
+    case "observe":
+      return ["To let lockwarden act: mode: enforce.", ...byHand(victim)];
+    case "paused":
+      return ["To let lockwarden act again: lockwarden resume", ...byHand(victim)];
+    case "limit":
+    case "protect":
+    case "except":
+    case "unknown":
+    case "idle":
+    case "done":
+      return byHand(victim);
+    case "journal":
+      return ["Make room for the journal in state_dir now: until then lockwarden ends nobody.", ...byHand(victim)];
+    case "follower":
+    case "not-root":
+    case "cooldown":
+    case "victims":
+      return ["Nothing yet."];
+    default:
+      return unreachable(by);
+  }
+}
+
+/** The command is given only where it can be pasted without harm: a server could have made up its ids. */
+function byHand(victim: Session | Prepared): readonly string[] {
+  if (victim.kind === "prepared") return ["Roll it back or commit it in its database, as its application decides."];
+  const ids = `${victim.pid ?? ""},${victim.sessionId}`;
+  if (!/^\d+,[A-Za-z0-9._:-]{1,100}$/.test(ids)) return ["To see it: lockwarden tree"];
+  return [`To see why: lockwarden explain ${victim.pid}`, `To end it by hand: lockwarden kill '${ids}'`];
+}
