@@ -13,9 +13,9 @@ import { schema } from "./cli/schema.ts";
 const commands: readonly CommandSpec[] = [run, once, check, grants, schema, demo];
 
 const output = processOutput();
-const code = await main(process.argv.slice(2), output);
+const ended = await main(process.argv.slice(2), output);
 // Whatever is left over, a socket or a timer, must not keep a command that is done.
-process.exit(code);
+process.exit(ended);
 
 async function main(words: readonly string[], to: Output): Promise<ExitCode> {
   let code: ExitCode = exitCodes.done;

@@ -86,7 +86,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       journal,
       tell: teller.tell,
       paused: () => false,
-      recover: (link, within) => lookInto(link, target.name, within),
+      recover: (link, until) => lookInto(link, target.name, until),
       log,
       pulse,
       newId,
@@ -121,7 +121,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   const follow = async (next: Loaded): Promise<void> => {
     loaded = next;
     await teller.configure(next.config.channels);
-    for (const [name, { target }] of [...watched]) {
+    for (const [name, { target }] of watched) {
       if (!next.config.targets.some((candidate) => sameConnection(candidate, target))) await end(name);
     }
     for (const target of next.config.targets) {
