@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { describeMs } from "./core/age.ts";
 import type { ActDecision, Outcome, Proof, Sent, Signal } from "./core/decision.ts";
 import type { JournalEvent } from "./core/journal-event.ts";
+import { spokenDuration } from "./core/spoken-duration.ts";
 import { unreachable } from "./core/unreachable.ts";
 import type { Link } from "./engines/engine.ts";
 
@@ -121,7 +121,11 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
       const freed = evidence.waiters.map((waiter) => waiter.key).filter((key) => !proof.stillBlocked.includes(key));
       const seen = { tookMs: none.tookMs, freed, next: proof.next };
       if (isReleased(proof)) return { ...seen, kind: "released", text: releasedText(freed.length, tookMs, proof.next) };
-      return { ...seen, kind: "survived", text: `it still holds its locks ${describeMs(tookMs)} after the ${action}` };
+      return {
+        ...seen,
+        kind: "survived",
+        text: `it still holds its locks ${spokenDuration(tookMs)} after the ${action}`,
+      };
     }
     default:
       return unreachable(sent);
@@ -130,5 +134,5 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
 
 function releasedText(freed: number, tookMs: number, next: string | null): string {
   const whom = freed === 0 ? "its locks are free" : `${freed === 1 ? "1 session" : `${freed} sessions`} freed`;
-  return `${whom} after ${describeMs(tookMs)}${next === null ? "" : `; now blocked by ${next}`}`;
+  return `${whom} after ${spokenDuration(tookMs)}${next === null ? "" : `; now blocked by ${next}`}`;
 }

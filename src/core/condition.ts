@@ -1,9 +1,9 @@
 import type { Conditions } from "../config/schema.ts";
-import { describeMs } from "./age.ts";
 import { anyGlob } from "./glob.ts";
 import type { History } from "./history.ts";
 import { isIdleInTransaction, type Ms, type NodeKey, type Session, type Text } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 import type { WaitGraph } from "./wait-graph.ts";
 
 /** How far a condition is from true: 0, now; n, in n ms if nothing changes; never, not by time alone; unknown. */
@@ -147,7 +147,7 @@ export function ageConditions(source: Conditions): Condition[] {
           plain({
             name,
             resets,
-            wanted: `at least ${describeMs(wantedMs)}`,
+            wanted: `at least ${spokenDuration(wantedMs)}`,
             distance: ({ session }) => remaining(read(session), wantedMs),
             seen: ({ session }) => agePhrase(phrase, read(session)),
           }),
@@ -164,7 +164,7 @@ function remaining(ageMs: Ms, wantedMs: number): Distance {
 
 function agePhrase(phrase: string, ageMs: Ms): string {
   if (ageMs === null) return `${phrase} for an unknown time`;
-  return ageMs === never ? `not ${phrase}` : `${phrase} for ${describeMs(ageMs)}`;
+  return ageMs === never ? `not ${phrase}` : `${phrase} for ${spokenDuration(ageMs)}`;
 }
 
 function transactionMs(session: Session): Ms {

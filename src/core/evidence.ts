@@ -1,8 +1,8 @@
-import { describeMs } from "./age.ts";
 import type { Evidence, Guard, GuardEdge, Reason } from "./decision.ts";
 import { relationText } from "./relation.ts";
 import type { Finding } from "./rules.ts";
 import { isIdle, type NodeKey, type Session } from "./session.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
 
 /** What is kept of one act, at most. */
@@ -83,7 +83,7 @@ export function reasonOf(finding: Finding): Reason {
   const { transaction } = session;
   return {
     code: inMs === 0 ? "matched" : "pending",
-    text: inMs === 0 ? text : `${text}; due in ${describeMs(inMs)} if nothing changes`,
+    text: inMs === 0 ? text : `${text}; due in ${spokenDuration(inMs)} if nothing changes`,
     facts: {
       state: session.state,
       stateMs: session.stateMs,

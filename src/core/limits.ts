@@ -1,6 +1,6 @@
 import type { Config } from "../config/schema.ts";
-import { describeMs } from "./age.ts";
 import type { Act } from "./history.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 
 /** How much of the limits is used up, and by whom; counts on while a plan is made. */
 export type LimitUse = Readonly<{
@@ -45,7 +45,7 @@ export function overLimit(
   if (use.repeats(who) < times) return null;
   return {
     code: "limit-repeat",
-    text: `this user, application and client was signalled ${times} times within ${describeMs(within)}`,
+    text: `this user, application and client was signalled ${times} times within ${spokenDuration(within)}`,
   };
 }
 

@@ -1,5 +1,4 @@
 import type { Conditions } from "../config/schema.ts";
-import { describeMs } from "./age.ts";
 import {
   type Condition,
   type ConditionContext,
@@ -15,6 +14,7 @@ import { atMost, incidentKey, sessionIdentity, subjectKey } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
 import type { Relation } from "./session.ts";
 import type { LockWait } from "./snapshot.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
 
 /** Conditions on the locks that a session holds, waits for, or blocks others with. */
@@ -83,7 +83,7 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
     plain({
       name: "waits",
       needsLocks: true,
-      wanted: source.for === undefined ? what : `${what} for at least ${describeMs(source.for)}`,
+      wanted: source.for === undefined ? what : `${what} for at least ${spokenDuration(source.for)}`,
       distance: (subject) => {
         if (subject.snapshot.waits === null) return unknown;
         const wait = find(subject);
@@ -93,7 +93,9 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
       },
       seen: (subject) => {
         const wait = find(subject);
-        return wait === null ? "waits for no such lock" : `waits for ${wait.mode} for ${describeMs(wait.waitMs ?? 0)}`;
+        return wait === null
+          ? "waits for no such lock"
+          : `waits for ${wait.mode} for ${spokenDuration(wait.waitMs ?? 0)}`;
       },
     }),
   ];
@@ -155,13 +157,13 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
     plain({
       name: "blocks.for",
       needsLocks: true,
-      wanted: `at least ${describeMs(wantedMs)}`,
+      wanted: `at least ${spokenDuration(wantedMs)}`,
       distance: (subject) =>
         locks(subject, () => {
           const counted = count(subject);
           return counted.length === 0 ? never : Math.max(0, wantedMs - blockedMs(context.rule, subject, counted));
         }),
-      seen: (subject) => `has blocked for ${describeMs(blockedMs(context.rule, subject, count(subject)))}`,
+      seen: (subject) => `has blocked for ${spokenDuration(blockedMs(context.rule, subject, count(subject)))}`,
     }),
   ];
 }

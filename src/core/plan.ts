@@ -1,5 +1,4 @@
 import type { Config, Mode } from "../config/schema.ts";
-import { describeMs } from "./age.ts";
 import type { Action, Decision, Reason, SpareBy } from "./decision.ts";
 import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
@@ -8,6 +7,7 @@ import { type Rung, rungAt } from "./ladder.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import type { Finding } from "./rules.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** All that decides besides the snapshot and the rules. */
@@ -110,7 +110,7 @@ function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: 
         ...judged,
         kind: "wait",
         inMs: rung.inMs,
-        reason: amend(reason, "ladder", `${rung.action} in ${describeMs(rung.inMs)}`),
+        reason: amend(reason, "ladder", `${rung.action} in ${spokenDuration(rung.inMs)}`),
       });
     case "done":
       if (!rung.cancelUseless) return spare("done", amend(reason, "done", "the rule's steps are over"));
@@ -158,7 +158,7 @@ function hindrance(finding: Finding, history: History, circumstances: Circumstan
   if (!circumstances.journalled) return { by: "journal", code: "journal", text: "the journal cannot be written" };
   const cooldown = history.cooldowns.find((one) => isSuccessor(finding, one, circumstances.atMs));
   if (cooldown === undefined) return null;
-  const left = describeMs(cooldown.untilMs - circumstances.atMs);
+  const left = spokenDuration(cooldown.untilMs - circumstances.atMs);
   return {
     by: "cooldown",
     code: "cooldown",

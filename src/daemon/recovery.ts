@@ -1,7 +1,7 @@
-import { describeMs } from "../core/age.ts";
 import type { Outcome } from "../core/decision.ts";
 import { subjectText } from "../core/news.ts";
 import type { Intent } from "../core/recovery.ts";
+import { spokenDuration } from "../core/spoken-duration.ts";
 import type { Link } from "../engines/engine.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
@@ -53,7 +53,7 @@ export function recovery({ intents, journal, log, shout, now }: RecoveryContext)
 const nothing = { tookMs: 0, freed: [], next: null };
 
 async function whatBecameOf({ at, decision }: Intent, link: Link, now: Date, signal: AbortSignal): Promise<Outcome> {
-  const ago = describeMs(now.getTime() - Date.parse(at));
+  const ago = spokenDuration(now.getTime() - Date.parse(at));
   const proof = await link.prove(decision.evidence, signal);
   const tail = `Lockwarden ended ${ago} ago between the intent and its outcome, and does not know whether the signal went out`;
   if (!proof.sameTransaction) return { ...nothing, kind: "unknown", text: `the transaction is gone; ${tail}` };

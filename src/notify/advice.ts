@@ -57,6 +57,8 @@ const spared: Readonly<Record<SpareBy, string>> = {
   unknown: "Something about this session cannot be seen, and what is unknown is spared.",
   idle: "No statement of it runs, so there is nothing to cancel.",
   done: "Every step of the rule was done already.",
+  "no-transaction": "It has no transaction, and the rule does not name the state idle.",
+  "other-rule": "Another rule acts on it.",
   victims: "The rule takes only the oldest of several.",
   journal: "The journal cannot be written, and without it nothing is acted on.",
 };
@@ -81,17 +83,19 @@ function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
   switch (outcome.kind) {
     case "released":
     case "gone":
-      return outcome.next === null ? ["Nothing."] : ["Nothing for this one. Look who blocks now: lockwarden tree"];
+      return outcome.next === null
+        ? ["Nothing."]
+        : ["Nothing for this one; who blocks now is judged by the same rules."];
     case "changed":
       return ["Nothing: if it blocks again, the rule looks at it anew."];
     case "survived":
-      return ["Look at it now, if no further step follows: lockwarden tree", ...byHand(victim)];
+      return byHand(victim);
     case "denied":
       return ["Grant what is missing; this prints the SQL: lockwarden check"];
     case "failed":
       return ["Look at the reason above and at the log; then, if it still blocks:", ...byHand(victim)];
     case "unknown":
-      return ["See whether it still blocks: lockwarden tree", ...byHand(victim)];
+      return ["See whether it still blocks.", ...byHand(victim)];
     default:
       return unreachable(outcome.kind);
   }
@@ -102,13 +106,14 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
     case "observe":
       return ["To let lockwarden act: mode: enforce.", ...byHand(victim)];
     case "paused":
-      return ["To let lockwarden act again: lockwarden resume", ...byHand(victim)];
+      return byHand(victim);
     case "limit":
     case "protect":
     case "except":
     case "unknown":
     case "idle":
     case "done":
+    case "no-transaction":
       return byHand(victim);
     case "journal":
       return ["Make room for the journal in state_dir now: until then lockwarden ends nobody.", ...byHand(victim)];
@@ -116,16 +121,14 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
     case "not-root":
     case "cooldown":
     case "victims":
+    case "other-rule":
       return ["Nothing yet."];
     default:
       return unreachable(by);
   }
 }
 
-/** The command is given only where it can be pasted without harm: a server could have made up its ids. */
 function byHand(victim: Session | Prepared): readonly string[] {
   if (victim.kind === "prepared") return ["Roll it back or commit it in its database, as its application decides."];
-  const ids = `${victim.pid ?? ""},${victim.sessionId}`;
-  if (!/^\d+,[A-Za-z0-9._:-]{1,100}$/.test(ids)) return ["To see it: lockwarden tree"];
-  return [`To see why: lockwarden explain ${victim.pid}`, `To end it by hand: lockwarden kill '${ids}'`];
+  return [`A person has to look at session ${victim.pid ?? "without a pid"},${victim.sessionId} in the database.`];
 }

@@ -101,10 +101,9 @@ function digest(text: string): string {
 }
 
 async function readSecrets(config: EmailConfig): Promise<Secrets> {
-  const text = config.smtp_file === undefined ? config.smtp : await readSecret("smtp_file", config.smtp_file);
-  if (text === undefined || !URL.canParse(text)) throw new Error(badUrl(config));
-  const url = new URL(text);
-  if ((url.protocol !== "smtp:" && url.protocol !== "smtps:") || url.hostname === "") throw new Error(badUrl(config));
+  const url = URL.canParse(config.smtp) ? new URL(config.smtp) : null;
+  // Not the value: it may hold a password.
+  if (url === null) throw new Error("smtp is no mail server's URL; expected smtp://HOST:PORT or smtps://HOST:PORT");
   const { password_file: file } = config;
   const given = file === undefined ? config.password : await readSecret("password_file", file);
   return {
@@ -121,12 +120,6 @@ async function readSecret(key: string, file: string): Promise<string> {
   } catch (error) {
     throw new Error(`cannot read ${key}: ${errorText(error)}`, { cause: error });
   }
-}
-
-function badUrl(config: EmailConfig): string {
-  const key = config.smtp_file === undefined ? "smtp" : "smtp_file";
-  // Not the value: it may hold a password.
-  return `${key} is no mail server's URL; expected smtp://HOST:PORT or smtps://HOST:PORT`;
 }
 
 /** What became of a mail that the server took, for some recipients at least. */
