@@ -3,9 +3,11 @@ import type { Target } from "../../config/schema.ts";
 import { type Capabilities, type Engine, type Link, LinkLost } from "../engine.ts";
 import { check } from "./check.ts";
 import { grants, quoteName } from "./grants.ts";
+import { act } from "./guard.ts";
 import { leaseOn } from "./lease.ts";
 import { type Opened, openConnection } from "./open.ts";
-import { act, createReader, prove } from "./unmerged.ts";
+import { prove } from "./prove.ts";
+import { createReader } from "./snapshot.ts";
 
 const waitAgeSince = 140_000;
 
@@ -57,7 +59,7 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 function link(target: Target, reader: Opened, actor: Opened): Link {
   const { serverId: _, ...facts } = reader.server;
   const lease = leaseOn(actor);
-  const read = createReader({
+  const reading = createReader({
     connection: reader,
     target: { name: target.name },
     facts: reader.server,
@@ -75,7 +77,7 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
   return {
     capabilities: capabilities(reader.versionNumber),
     facts,
-    read: (look, signal) => whole(signal, () => read(look, signal)),
+    read: (look, signal) => whole(signal, () => reading.read(look, signal)),
     act: (order, signal) => whole(signal, () => act(actor, order, signal)),
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
     lease: (signal) => whole(signal, () => lease(signal)),

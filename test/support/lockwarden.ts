@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { JournalEvent } from "../../src/core/journal-event.ts";
+import { readJournal } from "../../src/journal-lines.ts";
+
+const cli = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
+
+export type Ended = Readonly<{ code: number | null; signal: string | null; out: string; err: string }>;
+
+/** The program as people run it; `input` and the environment are its own. */
+export async function lockwarden(words: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const child = start(words, env);
+  return child.ended;
+}
+
+export type Running = Readonly<{
+  child: ChildProcess;
+  /** Everything it has said so far. */
+  said(): string;
+  lines(): readonly Readonly<Record<string, unknown>>[];
+  ended: Promise<Ended>;
+}>;
+
+export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const child = spawn(process.execPath, [cli, ...words], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { PATH: process.env["PATH"], ...env },
+  });
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    err += chunk.toString();
+  });
+  const ended = new Promise<Ended>((resolve) => {
+    child.once("close", (code, signal) => resolve({ code, signal, out, err }));
+  });
+  return {
+    child,
+    ended,
+    said: () => out + err,
+    lines: () =>
+      out
+        .split("\n")
+        .filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
+  };
+}
+
+export type Place = Readonly<{
+  folder: string;
+  config: string;
+  stateDir: string;
+  write(text: string): Promise<void>;
+  journal(): Promise<readonly JournalEvent[]>;
+  /** The daemon on that config; it is ended after the test. */
+  run(env?: NodeJS.ProcessEnv): Running;
+}>;
+
+/** A folder with a config and a state folder of its own; gone after the tests of the file. */
+export async function place(text: string): Promise<Place> {
+  const folder = await mkdtemp(join(tmpdir(), "lockwarden-test-"));
+  const config = join(folder, "lockwarden.yaml");
+  const stateDir = join(folder, "state");
+  const running: Running[] = [];
+  after(async () => {
+    for (const { child, ended } of running) {
+      child.kill("SIGKILL");
+      await ended;
+    }
+    await rm(folder, { recursive: true, force: true });
+  });
+  const write = (content: string) => writeFile(config, `${content}\nstate_dir: ${stateDir}\n`);
+  await write(text);
+  return {
+    folder,
+    config,
+    stateDir,
+    write,
+    journal: async () => (await readJournal(stateDir)).events,
+    run: (env = {}) => {
+      const daemon = start(["run", "--config", config], env);
+      running.push(daemon);
+      return daemon;
+    },
+  };
+}
+
+export async function textOf(file: string): Promise<string> {
+  return readFile(file, "utf8");
+}
