@@ -20,6 +20,8 @@ import { type ExitCode, exitCodes } from "./output.ts";
 
 /** A tick may verify several acts; past this the daemon is not well. */
 const daemonMs = 120_000;
+/** For notices to reach their channels; what does not stays in the spool for the daemon. */
+const deliveryMs = 10_000;
 
 export const once: CommandSpec = {
   name: "once",
@@ -53,13 +55,13 @@ async function alone(config: Config, digest: string, stateDir: string): Promise<
   const newId = (): string => randomUUID();
   const now = (): Date => new Date();
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout: () => undefined, newId, now });
-  const teller = await createTeller({ channels: config.channels, stateDir, journal, log, newId, now });
+  const teller = await createTeller({ channels: config.channels, stateDir, journal, log, newId });
   try {
     return await Promise.all(
       config.targets.map((target) => lookAt(target, { config, digest, journal, teller, log, newId, now })),
     );
   } finally {
-    await teller.close();
+    await teller.close(deliveryMs);
     await journal.close();
     await owned.close();
   }

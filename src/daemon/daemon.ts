@@ -62,7 +62,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     );
   };
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout, newId, now });
-  const teller = await createTeller({ channels: loaded.config.channels, stateDir, journal, log, newId, now });
+  const teller = await createTeller({ channels: loaded.config.channels, stateDir, journal, log, newId });
   const live = async (event: "start" | "stop" | "reload", text: string): Promise<void> => {
     const reason = { code: event, text, facts: { config: loaded.digest, mode: loaded.config.mode, pid: process.pid } };
     // What it cannot write the journal says itself.
@@ -148,7 +148,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     void notifier.stopping();
     stopping.abort(new Error(`lockwarden stops: ${why}`));
     await within(runningMs, Promise.all([feeding, ...[...watched.values()].map((one) => one.watch.ended)]));
-    await within(tellingMs, teller.close());
+    await within(tellingMs, teller.close(tellingMs));
     await live("stop", why);
     await within(closingMs, journal.close());
     await within(closingMs, owned.close());

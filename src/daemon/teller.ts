@@ -1,24 +1,70 @@
 import type { ChannelConfig } from "../config/schema.ts";
-import type { Notice } from "../notify/channel.ts";
+import { unreachable } from "../core/unreachable.ts";
+import type { Channel, Notice } from "../notify/channel.ts";
+import { type Dispatcher, dispatcher } from "../notify/dispatch.ts";
+import { email } from "../notify/email.ts";
+import { logChannel } from "../notify/log-channel.ts";
+import { openSpool, type Spool } from "../notify/spool.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
+
+/** Tells people, over the channels of the config in force. */
 export type Teller = Readonly<{
+  /** Never waits. Without names: over every channel. It is in the log in any case. */
   tell(notice: Notice, channels: readonly string[] | undefined): void;
+  /** Goes on with these channels; what is not yet delivered goes over to those that are still there. */
   configure(channels: readonly ChannelConfig[]): Promise<void>;
-  close(): Promise<void>;
+  /** Delivers for so long; what is left stays in the spool. */
+  close(graceMs: number): Promise<void>;
 }>;
+
 export type TellerContext = Readonly<{
   channels: readonly ChannelConfig[];
   stateDir: string;
   journal: JournalGate;
   log: Log;
   newId(): string;
-  now(): Date;
 }>;
-export async function createTeller({ log }: TellerContext): Promise<Teller> {
+
+/** For what an old set of channels is just delivering. */
+const handOverMs = 250;
+
+export async function createTeller({ channels, stateDir, journal, log, newId }: TellerContext): Promise<Teller> {
+  // Without a spool notices are still sent: only a restart loses what could not be delivered.
+  const spool: Spool | null = await openSpool(stateDir).catch((error: unknown) => {
+    log.error({}, `notices are not kept across a restart: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  });
+  const begin = (configs: readonly ChannelConfig[]): Dispatcher =>
+    dispatcher(
+      configs.map((config) => channelOf(config, log)),
+      { log, journal: { append: journal.write }, newId, ...(spool === null ? {} : { spool }) },
+    );
+  let configured = channels;
+  let current = begin(channels);
   return {
-    tell: (notice) => log.info({ phase: notice.phase }, `notice: ${notice.text}`),
-    configure: async () => undefined,
-    close: async () => undefined,
+    tell: (notice, names = configured.map(({ name }) => name)) => {
+      const logged = configured.some(({ name, type }) => type === "log" && names.includes(name));
+      if (!logged) log.info({ notice: notice.id, phase: notice.phase }, notice.text);
+      void current.tell(notice, names);
+    },
+    configure: async (next) => {
+      if (JSON.stringify(next) === JSON.stringify(configured)) return;
+      await current.close(handOverMs);
+      configured = next;
+      current = begin(next);
+    },
+    close: (graceMs) => current.close(graceMs),
   };
+}
+
+function channelOf(config: ChannelConfig, log: Log): Channel {
+  switch (config.type) {
+    case "email":
+      return email(config);
+    case "log":
+      return logChannel(config.name, log);
+    default:
+      return unreachable(config);
+  }
 }

@@ -84,7 +84,8 @@ function message(config: EmailConfig, notice: Notice, to: readonly string[]): Se
     envelope: { from: config.from, to: [...to] },
     subject: subject(notice),
     text: body(notice),
-    date: notice.at,
+    // The moment it happened, so that a mail program sorts by it whenever the mail came through.
+    ...(Number.isNaN(Date.parse(notice.at)) ? {} : { date: new Date(notice.at) }),
     // The same at every try, so that a mail server drops the second copy of one that it took without our knowing.
     messageId: `<${digest(notice.id)}.notice@${domain}>`,
     // No message has this id: it is what all messages of one incident have in common, so that they make one thread.
@@ -154,7 +155,8 @@ function remember(unfinished: Map<string, readonly string[]>, id: string, recipi
 
 function describe(config: EmailConfig, error: unknown): string {
   const { code, response } = error as NodemailerError;
-  const hint = hints[code ?? ""];
+  const certificate = error instanceof Error && /certificate|altname/i.test(error.message);
+  const hint = hints[certificate ? "ETLS" : (code ?? "")];
   const text =
     code === "ETLS" && response !== undefined && config.starttls === "required" ? noStarttls : errorText(error);
   return hint === undefined ? text : `${text}; ${hint}`;
