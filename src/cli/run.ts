@@ -33,8 +33,13 @@ export const run: CommandSpec = {
       return exitCodes.failed;
     }
     reload = daemon.reload;
-    await daemon.stop(await stopped);
-    return exitCodes.done;
+    const lost = daemon.lost.then((text) => {
+      log.error({}, text);
+      return text;
+    });
+    const ordered = await Promise.race([stopped.then(() => true), lost.then(() => false)]);
+    await daemon.stop(await Promise.race([stopped, lost]));
+    return ordered ? exitCodes.done : exitCodes.failed;
   },
 };
 
