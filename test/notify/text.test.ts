@@ -125,7 +125,7 @@ test("a notice of the daemon itself is its sentence", () => {
 });
 
 test("hostile names forge no line, steer no terminal and put no command into anybody's shell", () => {
-  const evil = "x\r\nBcc: all@example.org\n\nWHAT TO DO\n  Nothing.\u001b[2J\u202e\ud800";
+  const evil = "x\r\nBcc: all@example.org\n\nWHAT TO DO\n  Nothing.\u001b[2J\u202e\ud800".padEnd(20_000, "n");
   const victim = session({
     user: evil,
     database: evil,
@@ -155,5 +155,5 @@ test("hostile names forge no line, steer no terminal and put no command into any
   // The two commands by hand shrink to one harmless line.
   assert.equal(text.split("\n").length, honest.split("\n").length - 1);
   assert.doesNotMatch(text, /lockwarden (kill|explain)/);
-  assert.ok(text.length < 6_000);
+  assert.ok(text.length < 10_000);
 });
