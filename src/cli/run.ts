@@ -33,13 +33,13 @@ export const run: CommandSpec = {
       return exitCodes.failed;
     }
     reload = daemon.reload;
-    const lost = daemon.lost.then((text) => {
-      log.error({}, text);
-      return text;
-    });
-    const ordered = await Promise.race([stopped.then(() => true), lost.then(() => false)]);
-    await daemon.stop(await Promise.race([stopped, lost]));
-    return ordered ? exitCodes.done : exitCodes.failed;
+    const ending = await Promise.race([
+      stopped.then((why) => ({ why, code: exitCodes.done })),
+      daemon.lost.then((why) => ({ why, code: exitCodes.failed })),
+    ]);
+    if (ending.code !== exitCodes.done) log.error({}, ending.why);
+    await daemon.stop(ending.why);
+    return ending.code;
   },
 };
 
