@@ -67,6 +67,20 @@ test("a server that accepts and never answers is unreachable after connect_timeo
   }
 });
 
+test("connect_timeout covers the TLS handshake, too", async () => {
+  const proxy = await silentProxy(encrypted.port, {
+    fromServer: (chunk) => {
+      // The server's answer to the wish for TLS: yes.
+      if (chunk.equals(Buffer.from("S"))) proxy.silence();
+      return chunk;
+    },
+  });
+  await assert.rejects(
+    openConnection(target(url(proxy.port, "?sslmode=require"), { connect_timeout: 300 }), {}, patience()),
+    { kind: "unreachable", message: /no answer within 300 ms$/ },
+  );
+});
+
 test("connect_timeout covers the first statement, too", async () => {
   // Silent from the moment the server is ready: its ReadyForQuery is the last that comes through.
   const proxy = await silentProxy(postgres.port, {
