@@ -8,7 +8,7 @@ import type { Behind } from "./wait-graph.ts";
 /** What is kept of one act, at most. */
 const mostWaiters = 100;
 const mostHolds = 100;
-const mostEdges = 64;
+const mostEdges = 256;
 
 export function evidenceOf(finding: Finding): Evidence {
   const { subject, rule } = finding;
@@ -49,8 +49,9 @@ function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
   const hops = new Map<NodeKey, Behind>(behind.map((hop) => [hop.waiter, hop]));
   const edges = new Map<NodeKey, GuardEdge>();
   let covered = 0;
+  // Some more than are needed: one that has left by then does not spoil the rest.
   for (const waiter of counted) {
-    if (covered >= waiters || edges.size >= mostEdges) break;
+    if (covered >= waiters * 2 + 20 || edges.size >= mostEdges) break;
     covered++;
     // Every hop from this waiter to the victim, so that a soft edge between them is confirmed too.
     for (let hop = hops.get(waiter); hop !== undefined; hop = hops.get(hop.blocker)) {
@@ -58,7 +59,7 @@ function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
       if (edge !== null) edges.set(hop.waiter, edge);
     }
   }
-  return { edges: [...edges.values()], waiters: covered };
+  return { edges: [...edges.values()], waiters: Math.min(waiters, covered) };
 }
 
 function guardEdge(

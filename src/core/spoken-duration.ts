@@ -5,10 +5,10 @@ const units = [
   { name: "s", ms: 1_000 },
 ] as const;
 
-/** A duration for people, in its two largest units: `3 min 12 s`, `2 h 5 min`, `0.4 s`. */
+/** A duration for people, in its two largest units: `3 min 12 s`, `2 h 5 min`, `35 ms`. */
 export function spokenDuration(ms: number): string {
   if (!Number.isFinite(ms)) return "unknown";
-  if (ms < 1_000) return `${(Math.max(0, Math.floor(ms / 100)) / 10).toFixed(1)} s`;
+  if (ms < 1_000) return `${Math.max(0, Math.floor(ms))} ms`;
   const first = units.findIndex((unit) => ms >= unit.ms);
   const parts: string[] = [];
   let rest = ms;

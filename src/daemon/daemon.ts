@@ -7,6 +7,7 @@ import type { JournalEvent } from "../core/journal-event.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
+import { queryText } from "../query-text.ts";
 import { ownStateDir } from "../state-dir.ts";
 import { controlHandler } from "./control.ts";
 import { journalGate } from "./journal-gate.ts";
@@ -70,6 +71,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       .write({ v: 1, id: newId(), at: now().toISOString(), target: null, event, reason } satisfies JournalEvent)
       .catch(() => undefined);
   };
+  // Loaded now, so that the first act does not wait for it; without it there is still no text that is not masked.
+  void queryText(loaded.config.query_text).catch(() => undefined);
   const { intents, torn } = await readOpenIntents(stateDir);
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });

@@ -19,8 +19,10 @@ waiting as materialized (
   select l.pid, l.mode, ${lockText} as lock, ${waitStart} as wait_start
     from pg_catalog.pg_lock_status() as l where not l.granted),
 edge as materialized (
-  select e.* from pg_catalog.unnest($10::int4[], $11::int4[], $12::int4[], $13::text[], $14::text[])
-    as e(waiter, node, blocker, lock, mode)
+  select e.* from rows from (
+    pg_catalog.unnest($10::int4[]), pg_catalog.unnest($11::int4[]), pg_catalog.unnest($12::int4[]),
+    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::text[]), pg_catalog.unnest($20::bool[])
+  ) as e(waiter, node, blocker, lock, mode, counts)
    where exists (select from waiting as w where w.pid = e.waiter and w.lock = e.lock and w.mode = e.mode)),
 blocking as materialized (
   select w.pid, pg_catalog.pg_blocking_pids(w.pid) as pids from (select distinct e.waiter as pid from edge as e) as w),
@@ -32,7 +34,9 @@ behind(node) as (
   select c.node from behind as b join confirmed as c on c.blocker = b.node),
 judged as materialized (
   select $1::int4 as pid
-   where ($9::int4 = 0 or (select count(*) from behind as b where b.node <> $1::int4) >= $9::int4)
+   where ($9::int4 = 0 or (
+       select count(distinct e.node) from behind as b join edge as e on e.node = b.node
+        where e.counts and e.node <> $1::int4) >= $9::int4)
      and ($15::int4 is null or exists (
        select from waiting as w where w.pid = $15::int4 and w.lock = $16::text and w.mode = $17::text
           and w.wait_start is not distinct from $18::timestamptz)))
@@ -77,10 +81,13 @@ export async function act(connection: Connection, order: Order, signal: AbortSig
   signal.throwIfAborted();
   const wasOpen = connection.isOpen();
   try {
-    const values = [...identityValues(action, victim, guard), ...lockValues(victim, evidence, guard)];
     const commands = guard.notMaintenance ? forVersion(progressCommands, connection.versionNumber) : [];
+    const edges = guard.blocks === null ? [] : enough(guard.blocks.edges, guard.blocks.waiters);
+    const counts = edges.map((edge) => (edge.counts ? "t" : "f"));
+    const locks = lockValues({ victim, evidence, guard, edges });
+    const values = [...identityValues(action, victim, guard), ...locks, commands, counts];
     const sql = forVersion(actStatements, connection.versionNumber);
-    const [row] = await connection.query(sql, [...values, commands], signal);
+    const [row] = await connection.query(sql, values, signal);
     if (row?.["sent"] === "t") return { kind: "sent" };
     const after = await afterwards(connection, victim, signal);
     if (row === undefined || after === "gone") return { kind: after };
@@ -132,12 +139,13 @@ function identityValues(action: string, { pid, identity, session }: Victim, guar
   ];
 }
 
+type Locked = Readonly<{ victim: Victim; evidence: Evidence; guard: Guard; edges: readonly GuardEdge[] }>;
+
 /** $9 to $18. */
-function lockValues(victim: Victim, evidence: Evidence, { blocks, waits }: Guard): readonly Value[] {
+function lockValues({ victim, evidence, guard: { blocks, waits }, edges }: Locked): readonly Value[] {
   // The process that sleeps may be a parallel worker; it is counted as its leader, as in the graph.
   const nodes = new Map(evidence.waits.map((wait) => [wait.pid, wait.waiter]));
   const nodeOf = (pid: string) => nodes.get(pid) ?? pid;
-  const edges = blocks === null ? [] : enough(blocks.edges, blocks.waiters);
   const own = evidence.waits.find((wait) => wait.waiter === victim.session.key && wait.lock === waits?.lock);
   return [
     String(blocks === null ? 0 : Math.max(1, blocks.waiters)),
