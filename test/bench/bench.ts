@@ -3,12 +3,13 @@ import { postgresFolders } from "../../src/demo/embedded-postgres.ts";
 import { actCost } from "./act-cost.ts";
 import { calmTick } from "./calm-tick.ts";
 import { core } from "./core.ts";
+import { releaseLatency } from "./release-latency.ts";
 import { renderReport, renderVerdict, type Scenario, type Verdict } from "./report.ts";
 
 // `npm run bench [-- NAME…]`; PGVERSIONS=14,18 chooses the servers. Figures, not assertions: a target that is not met is
 // said, and the exit code is 0; it is 1 when something could not be measured, 2 for a name that is no scenario.
 
-const scenarios: readonly Scenario[] = [calmTick, actCost, core];
+const scenarios: readonly Scenario[] = [calmTick, releaseLatency, actCost, core];
 
 process.exit(await main(process.argv.slice(2)));
 
