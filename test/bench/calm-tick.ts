@@ -105,7 +105,7 @@ function report(version: string, found: readonly Size[]): Report {
   const ratio = ratioOfMedians(judged.pairs);
   const within = ratioInterval(judged.pairs);
   const { cpu } = judged;
-  const target = `${mostRatio} × the floor or less`;
+  const wanted = `${mostRatio} × the floor or less`;
   return {
     conditions: [
       `${version}, max_connections 1030, fsync and autovacuum off; the sessions are real connections, all idle but ${inTransaction} in a`,
@@ -116,7 +116,7 @@ function report(version: string, found: readonly Size[]): Report {
     verdicts: [
       {
         what: `tick at ${judgedSize} sessions, as the client waits`,
-        target,
+        target: wanted,
         got: `${figure(ratio)} × (95 % ${intervalText(within)})`,
         met: ratio <= mostRatio,
       },
@@ -125,7 +125,7 @@ function report(version: string, found: readonly Size[]): Report {
         : [
             {
               what: `tick at ${judgedSize} sessions, processor time of the server`,
-              target,
+              target: wanted,
               got: `${figure(cpu.tick / cpu.floor)} ×`,
               met: cpu.tick <= mostRatio * cpu.floor,
             },
