@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { request } from "../control-socket.ts";
+import type { StatusAnswer } from "../daemon/control.ts";
+import type { TargetReport } from "../daemon/once-report.ts";
+
+/** `lockwarden run` as a process of its own, and what it says. */
+export type DaemonProcess = Readonly<{
+  pid: number;
+  /** Its latest log sentences, oldest first. */
+  said(): readonly string[];
+  /** How it ended; null: it runs. */
+  ended(): string | null;
+  status(signal: AbortSignal): Promise<StatusAnswer | null>;
+  /** What it decides now, by its own look. */
+  once(signal: AbortSignal): Promise<readonly TargetReport[] | null>;
+  /** SIGTERM, and how it ended: `exit code 0` when all is well. */
+  stop(): Promise<string>;
+}>;
+
+export type DaemonOptions = Readonly<{
+  /** The program to run, such as dist/src/cli.js. */
+  program: string;
+  configFile: string;
+  stateDir: string;
+  folder: string;
+}>;
+
+export const wellEnded = "exit code 0";
+
+const answerMs = 10_000;
+/** The daemon promises to end in under 2 s. */
+const stopMs = 10_000;
+const mostSaid = 20;
+
+/** A service manager's words to us are not for the daemon that we start. */
+const notInherited = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "STATE_DIRECTORY"];
+
+export function startDaemonProcess({ program, configFile, stateDir, folder }: DaemonOptions): DaemonProcess {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !notInherited.includes(name)));
+  const child = spawn(process.execPath, [...process.execArgv, program, "run", "--config", configFile], {
+    cwd: folder,
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      said.push(sentenceOf(line));
+      if (said.length > mostSaid) said.shift();
+    });
+  }
+  let ended: string | null = null;
+  const ending = new Promise<string>((resolve) => {
+    const end = (how: string) => {
+      ended ??= how;
+      resolve(ended);
+    };
+    child.once("error", (error) => end(error.message));
+    child.once("exit", (code, signal) => end(code === null ? `signal ${signal}` : `exit code ${code}`));
+  });
+  const ask = async <T>(command: string, signal: AbortSignal): Promise<T | null> => {
+    const reply = await request(stateDir, { command }, { timeoutMs: answerMs, signal });
+    return reply.kind === "nobody" ? null : (reply.answer as T);
+  };
+  return {
+    pid: child.pid ?? 0,
+    said: () => said,
+    ended: () => ended,
+    status: (signal) => ask("status", signal),
+    once: (signal) => ask("once", signal),
+    stop: () => stop(child, ending),
+  };
+}
+
+async function stop(child: ChildProcess, ending: Promise<string>): Promise<string> {
+  child.kill("SIGTERM");
+  const hard = setTimeout(() => child.kill("SIGKILL"), stopMs);
+  const how = await ending;
+  clearTimeout(hard);
+  return how;
+}
+
+/** The sentence of a line of the daemon's JSON log; any other line as it is. */
+function sentenceOf(line: string): string {
+  try {
+    const record: unknown = JSON.parse(line);
+    if (typeof record === "object" && record !== null && "msg" in record) return String(record.msg);
+  } catch {
+    // A config's mistakes are plain text on stderr.
+  }
+  return line;
+}
