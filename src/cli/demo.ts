@@ -1,17 +1,17 @@
-import { type DemoEnd, runDemo } from "../demo/demo.ts";
 import { unreachable } from "../core/unreachable.ts";
+import { type DemoEnd, runDemo } from "../demo/demo.ts";
 import type { CommandSpec } from "./command.ts";
 import { type ExitCode, exitCodes, type Output } from "./output.ts";
 
-const howToGet = `How to get one: run npm ci or npm install without --omit=optional, or install your system's server
-(Debian, Ubuntu: apt install postgresql), version 12 or later. It need not run: the demo starts one of its own.`;
+const howToGet = `How to get one: npm ci or npm install without --omit=optional, or your system's server
+(Debian, Ubuntu: apt install postgresql), version 12 or later. The demo starts it by itself.`;
 
 const epilogue = `
-One abandoned transaction kept everybody from logging in as alice. When the rule was true,
-Lockwarden wrote its intent down, ended exactly that session, and saw that the lock was free.
-Next: README.md, and config/lockwarden.example.yaml for a config of your own (mode: observe only tells);
-lockwarden grants prints the SQL for its role, lockwarden check says what is missing.
-Nothing is left behind: the server, the daemon and the temporary folders are gone.`;
+An abandoned transaction kept everybody from logging in as alice. As soon as the
+rule was true, Lockwarden wrote down its intent, ended exactly that session, and
+saw that the lock was free. Next: README.md; config/lockwarden.example.yaml for a
+config of your own, which only tells until it says mode: enforce.
+Nothing is left behind: server, daemon and temporary folders are gone.`;
 
 export const demo: CommandSpec = {
   name: "demo",

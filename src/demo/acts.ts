@@ -4,6 +4,8 @@ import { readJournal } from "../journal-lines.ts";
 /** What the daemon did, by its own journal. */
 export type Act = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
+export type Told = Readonly<{ channel: string; text: string }>;
+
 /** Every intent, oldest first, with its outcome as soon as there is one. */
 export async function readActs(stateDir: string): Promise<readonly Act[]> {
   const acts = new Map<string, Act>();
@@ -13,6 +15,12 @@ export async function readActs(stateDir: string): Promise<readonly Act[]> {
     if (event.event === "outcome" && open !== undefined) acts.set(event.id, { ...open, outcome: event.outcome });
   }
   return [...acts.values()];
+}
+
+/** What people were told over the channels of the config, and got. */
+export async function readNotices(stateDir: string): Promise<readonly Told[]> {
+  const { events } = await readJournal(stateDir);
+  return events.filter((event) => event.event === "notice").filter(({ delivered }) => delivered);
 }
 
 /** `4711,67a1.1267`, as the server's log and Lockwarden's own lines call it; its pid alone for comparing. */

@@ -32,7 +32,7 @@ export function createAudience({ stage, daemon, screen, attempts, signal }: Audi
   const view = async (): Promise<View> => {
     const scene = await lookAtScene(stage.service.observer);
     const verdict = await verdictOn(scene);
-    return { scene, verdict, attempts: attempts(), rule: ruleName, log: daemon.said().at(-1) ?? "" };
+    return { scene, verdict, attempts: attempts(), rule: ruleName };
   };
   const frame = async (): Promise<void> => {
     mustRun(daemon);

@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { DaemonProcess } from "./daemon-process.ts";
 import { NoPostgres } from "./embedded-postgres.ts";
 import { createScreen, type ScreenOutput } from "./screen.ts";
@@ -34,7 +35,7 @@ export async function runDemo({ program, output, signal }: DemoOptions): Promise
     for (const line of config.text.trimEnd().split("\n")) screen.say(`  ${line}`, "cyan");
     daemon = stage.startDaemon();
     await untilReady(daemon, signal);
-    screen.say(`lockwarden run --config ${config.file} watches now (pid ${daemon.pid}).`);
+    screen.say(`lockwarden run --config ${basename(config.file)} watches now (pid ${daemon.pid}).`);
     await play({ stage, daemon, screen, signal });
     await stopDaemon(daemon);
   } catch (error) {

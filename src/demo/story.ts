@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { PlainClient } from "../engines/postgres/plain-client.ts";
-import { type Act, readActs, victimOf } from "./acts.ts";
+import { type Act, readActs, readNotices, type Told, victimOf } from "./acts.ts";
 import { type Audience, createAudience, mustRun } from "./audience.ts";
 import { type DaemonProcess, wellEnded } from "./daemon-process.ts";
 import { DemoFailed } from "./failure.ts";
@@ -64,17 +64,15 @@ export async function play({ stage, daemon, screen, signal }: Play): Promise<voi
     await audience.watchFor(breathMs);
   }
 
-  let act: Act | undefined;
-  const released = async (): Promise<boolean> => {
-    act = (await readActs(config.stateDir)).find((one) => victimOf(one).pid === web1.pid);
-    return (act?.outcome ?? null) !== null;
-  };
-  await audience.watchUntil("the daemon's outcome in its journal", released, releaseMs);
+  const outcomes = async () => (await readActs(config.stateDir)).flatMap(({ outcome }) => outcome ?? []);
+  await audience.watchUntil("an outcome in the daemon's journal", async () => (await outcomes()).length > 0, releaseMs);
   const isOver = () => Promise.resolve(attempts().every(({ state }) => state !== "waiting"));
-  await audience.watchUntil("the three logins", isOver, loginMs);
+  await audience.watchUntil("the end of the three logins", isOver, loginMs);
+  const told = () => readNotices(config.stateDir);
+  await audience.watchUntil("a notice over the config's channel", async () => (await told()).length > 0, loginMs);
   screen.settle(endLines({ application: "web-1", pid: web1.pid }, await audience.view()));
-  sayJournal(screen, act);
   const acts = await readActs(config.stateDir);
+  sayJournal(screen, acts, await told());
   await checkEnd({ acts, attempts: attempts(), web1, reader, report, audience, observer: service.observer });
 }
 
@@ -107,12 +105,16 @@ async function transactionOf(client: PlainClient): Promise<string> {
   return `pid ${row?.["pid"] ?? "?"} since ${row?.["began"] ?? "?"}`;
 }
 
-function sayJournal(screen: Screen, act: Act | undefined): void {
-  if (act?.outcome == null) return;
-  const { decision, outcome } = act;
-  screen.say("From the daemon's journal:", "bold");
-  screen.say(`  intent   ${decision.action} ${victimOf(act).handle}: ${decision.reason.text}`);
-  screen.say(`  outcome  ${outcome.kind}: ${outcome.text}`, outcome.kind === "released" ? "green" : "red");
+function sayJournal(screen: Screen, acts: readonly Act[], notices: readonly Told[]): void {
+  screen.say("The daemon's journal:", "bold");
+  for (const act of acts) {
+    const { decision, outcome } = act;
+    screen.say(`  intent   ${decision.action} ${victimOf(act).handle}: ${decision.reason.text}`);
+    if (outcome !== null) {
+      screen.say(`  outcome  ${outcome.kind}: ${outcome.text}`, outcome.kind === "released" ? "green" : "red");
+    }
+  }
+  for (const { channel, text } of notices) screen.say(`  notice   ${channel}: ${text}`);
 }
 
 type End = Readonly<{

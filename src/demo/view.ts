@@ -20,11 +20,10 @@ export type View = Readonly<{
   attempts: readonly Attempt[];
   rule: string;
   verdict: Verdict | null;
-  /** The daemon's latest log line. */
-  log: string;
 }>;
 
-const nameWidth = 8;
+/** As wide as `reporting`; branches take two of it. */
+const nameWidth = 9;
 const barWidth = 20;
 
 /** What a terminal shows while everybody waits. */
@@ -34,9 +33,8 @@ export function waitingFrame(view: View): Frame {
   const lines: Line[] = [
     [{ style: "bold", text: "Who blocks whom, as the server shows it" }],
     ...(root === null ? [["  nobody waits for a lock"]] : treeLines(root, waiting, view.attempts)),
-    ...scene.harmless.filter(({ pid }) => pid !== root?.pid).map(harmlessLine),
+    ...scene.harmless.map(harmlessLine),
     [{ style: "bold", text: `${rule}: ` }, { style: "cyan", text: verdictText(view.verdict, root) }, ...bar(view)],
-    [{ style: "dim", text: `daemon log: ${view.log}` }],
   ];
   return { lines, brief: briefText(view), key: waiting.map(({ pid }) => pid).join(" ") };
 }
@@ -45,14 +43,14 @@ function treeLines(root: Person, waiting: readonly Person[], attempts: readonly 
   return [
     [
       { style: "red", text: `  ${root.application.padEnd(nameWidth)}` },
-      ` pid ${root.pid}, ${root.state} for ${seconds(root.stateMs)}`,
+      ` pid ${root.pid}, ${root.state} for ${seconds(root.stateMs)}, holds the row`,
     ],
     ...waiting.map((person, index): Line => {
       const who = attempts.find(({ application }) => application === person.application)?.who ?? "";
       const waits = `waits ${seconds(person.stateMs)} for ${person.table ?? "a row"}`;
       return [
         branch(index === waiting.length - 1),
-        { style: "yellow", text: `${person.application.padEnd(nameWidth)} ${waits}` },
+        { style: "yellow", text: `${person.application.padEnd(nameWidth - 2)} ${waits}` },
         { style: "dim", text: `  ${who}` },
       ];
     }),
@@ -94,16 +92,16 @@ function briefText({ scene: { root, waiting }, rule, verdict }: View): string {
 /** How it ended for each of them. */
 export function endLines(blocker: Pick<Person, "application" | "pid">, view: View): Line[] {
   return [
-    [{ style: "bold", text: "Who blocks whom now: nobody" }],
+    [{ style: "bold", text: "Now nobody blocks anybody" }],
     [
       { style: "red", text: `  ${blocker.application.padEnd(nameWidth)}` },
-      ` pid ${blocker.pid}, its session is ended; the server rolled it back`,
+      ` pid ${blocker.pid}, terminated by Lockwarden and rolled back`,
     ],
     ...view.attempts.map((attempt, index): Line => {
       const { style, text } = ending(attempt);
       return [
         branch(index === view.attempts.length - 1),
-        { style, text: `${attempt.application.padEnd(nameWidth)} ${text}` },
+        { style, text: `${attempt.application.padEnd(nameWidth - 2)} ${text}` },
         { style: "dim", text: `  ${attempt.who}` },
       ];
     }),
@@ -112,8 +110,11 @@ export function endLines(blocker: Pick<Person, "application" | "pid">, view: Vie
 }
 
 function ending({ state, ms }: Attempt): { style: Style; text: string } {
-  if (state === "in") return { style: "green", text: `is logged in after ${seconds(ms)}` };
-  return { style: "red", text: state === "failed" ? `failed after ${seconds(ms)}` : `still waits after ${seconds(ms)}` };
+  if (state === "in") return { style: "green", text: `logged in after ${seconds(ms)}` };
+  return {
+    style: "red",
+    text: state === "failed" ? `failed after ${seconds(ms)}` : `still waits after ${seconds(ms)}`,
+  };
 }
 
 /** With a tenth, up to a minute: `4.2 s`. */
