@@ -9,8 +9,8 @@ const howToGet = `How to get one: npm ci or npm install without --omit=optional,
 const epilogue = `
 An abandoned transaction kept everybody from logging in as alice. As soon as the
 rule was true, Lockwarden wrote down its intent, ended exactly that session, and
-saw that the lock was free. Next: README.md; config/lockwarden.example.yaml for a
-config of your own, which only tells until it says mode: enforce.
+saw that the lock was free. Next: README.md, and a config of your own, made from
+config/lockwarden.example.yaml; it only tells until it says mode: enforce.
 Nothing is left behind: server, daemon and temporary folders are gone.`;
 
 export const demo: CommandSpec = {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ruleName } from "./config-file.ts";
-import type { DaemonProcess } from "./daemon-process.ts";
+import { type DaemonProcess, mustRun } from "./daemon-process.ts";
 import { DemoFailed } from "./failure.ts";
 import { lookAtScene, type Scene } from "./scene.ts";
 import type { Screen } from "./screen.ts";
@@ -54,12 +54,6 @@ export function createAudience({ stage, daemon, screen, attempts, signal }: Audi
       }
     },
   };
-}
-
-/** Throws when the daemon has ended, with what it said last. */
-export function mustRun(daemon: DaemonProcess): void {
-  const ended = daemon.ended();
-  if (ended !== null) throw new DemoFailed(`the daemon ended by itself (${ended})`);
 }
 
 /**

@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { request } from "../control-socket.ts";
 import type { StatusAnswer } from "../daemon/control.ts";
 import type { TargetReport } from "../daemon/once-report.ts";
+import { DemoFailed } from "./failure.ts";
 
 /** `lockwarden run` as a process of its own, and what it says. */
 export type DaemonProcess = Readonly<{
@@ -26,8 +28,10 @@ export type DaemonOptions = Readonly<{
   folder: string;
 }>;
 
-export const wellEnded = "exit code 0";
+const wellEnded = "exit code 0";
 
+const readyMs = 20_000;
+const askAgainMs = 50;
 const answerMs = 10_000;
 /** The daemon promises to end in under 2 s. */
 const stopMs = 10_000;
@@ -71,6 +75,32 @@ export function startDaemonProcess({ program, configFile, stateDir, folder }: Da
     once: (signal) => ask("once", signal),
     stop: () => stop(child, ending),
   };
+}
+
+/** Waits until it is connected, and the one that acts. */
+export async function untilReady(daemon: DaemonProcess, signal: AbortSignal): Promise<void> {
+  const end = performance.now() + readyMs;
+  for (;;) {
+    mustRun(daemon);
+    // Before it listens nobody answers, and before it is ready it refuses.
+    const status = await daemon.status(signal).catch(() => null);
+    if (status?.targets.every(({ connected, leader }) => connected && leader) === true) return;
+    if (performance.now() > end) throw new DemoFailed(`the daemon is not ready after ${readyMs / 1_000} s`);
+    await sleep(askAgainMs, undefined, { signal });
+  }
+}
+
+/** SIGTERM, and a good end. */
+export async function stopWell(daemon: DaemonProcess): Promise<void> {
+  mustRun(daemon);
+  const how = await daemon.stop();
+  if (how !== wellEnded) throw new DemoFailed(`the daemon, told to stop: expected ${wellEnded}, got ${how}`);
+}
+
+/** Throws when it has ended. */
+export function mustRun(daemon: DaemonProcess): void {
+  const ended = daemon.ended();
+  if (ended !== null) throw new DemoFailed(`the daemon ended by itself (${ended})`);
 }
 
 async function stop(child: ChildProcess, ending: Promise<string>): Promise<string> {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, chown, cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, cp, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -83,17 +83,19 @@ export async function startPostgres(options: EmbeddedOptions = {}): Promise<Embe
         "neither the binaries that npm carries (optional dependencies, left out by --omit=optional) nor a system package such as Debian's postgresql",
     );
   }
-  const folder = await mkdtemp(join(tmpdir(), "lockwarden-pg-"));
+  const owner = await serverOwner();
+  const folder = await mkdtemp(join(await temporaryFolder(owner), "lockwarden-pg-"));
   try {
-    return await startIn(folder, source, options);
+    return await startIn(folder, source, { ...options, owner });
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
 }
 
-async function startIn(folder: string, source: string, options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const owner = await serverOwner();
+type Owned = EmbeddedOptions & Readonly<{ owner: Owner }>;
+
+async function startIn(folder: string, source: string, { owner, ...options }: Owned): Promise<EmbeddedPostgres> {
   const program = await copyProgram(source, folder);
   const dataFolder = join(folder, "data");
   if (owner !== null) await chown(folder, owner.uid, owner.gid);
@@ -149,6 +151,23 @@ async function startIn(folder: string, source: string, options: EmbeddedOptions)
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Root's own may be closed to everybody else, and the server is somebody else then. */
+async function temporaryFolder(owner: Owner): Promise<string> {
+  if (owner === null) return tmpdir();
+  for (const folder of [tmpdir(), "/tmp", "/var/tmp"]) {
+    if (await isOpenToAll(folder)) return folder;
+  }
+  return tmpdir();
+}
+
+async function isOpenToAll(folder: string): Promise<boolean> {
+  for (let at = await realpath(folder).catch(() => ""); at !== dirname(at); at = dirname(at)) {
+    const found = await stat(at).catch(() => null);
+    if (found === null || (found.mode & 0o001) === 0) return false;
+  }
+  return true;
 }
 
 const passwordName = "superuser.password";

@@ -11,6 +11,8 @@ export type LoginService = Readonly<{
   reader(application: string): Promise<PlainClient>;
   /** Who looks at the server to show what is there. */
   observer: PlainClient;
+  /** The server's, such as 18.4. */
+  version: string;
   /** Of the role that `lockwarden grants` makes. */
   lockwardenPassword: string;
 }>;
@@ -48,11 +50,13 @@ export async function openLoginService(
   await admin.end();
   const observer = await connect(server.url("postgres", "app"), observerName);
   await observer.query(schema);
+  const [answer] = await observer.query("show server_version");
   const url = (user: string, password: string) => `postgres://${user}:${password}@${server.host}:${server.port}/app`;
   return {
     instance: (application) => connect(url("login_service", passwords.loginService), application),
     reader: (application) => connect(url("reporting", passwords.reporting), application),
     observer,
+    version: answer?.["server_version"] ?? "",
     lockwardenPassword: passwords.lockwarden,
   };
 }
