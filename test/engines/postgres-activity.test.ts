@@ -37,7 +37,7 @@ for (const major of majors()) {
     assert.equal(session.query, "begin; create temp table t (); select 1");
     assert.equal(session.maintenance, null);
     assert.equal(session.transaction.kind === "open" && session.transaction.writeId !== null, true);
-    assert.equal([snapshot.holds, snapshot.waits, snapshot.contended].join(), ",,false");
+    assert.deepEqual([snapshot.holds, snapshot.waits, snapshot.contended], [null, null, false]);
     const all = await reader.read({ sessions: "all", locks: false }, quiet);
     assert.equal(sessionOf(all, idle.pid).transaction.kind, "none");
     await open.end();
