@@ -53,9 +53,9 @@ test("long text is broken at spaces, and what follows is indented", () => {
 
 test("who waits stands behind the root, whoever is directly before him, and a harmless session beside them", () => {
   const scene = sceneOf([
-    person("1", "web-1", "idle in transaction", []),
     person("3", "web-3", "active", ["2"], 1_000),
     person("2", "web-2", "active", ["1"], 2_000),
+    person("1", "web-1", "idle in transaction", []),
     person("4", "reporting", "idle in transaction", []),
     person("5", "web-4", "idle", []),
   ]);
