@@ -63,7 +63,8 @@ function liveScreen({ out, columns, colour }: ScreenOutput): Screen {
     const climb = shown.length === 0 ? "" : `\u001b[${shown.length}A\r`;
     const lines = [...above, ...frame];
     const last = lines.length - 1;
-    const text = lines.map((line, index) => line + (index === last ? eraseBelow : eraseLine)).join("\n");
+    // Before it is written: behind a line that fills the terminal the cursor stands on its last character.
+    const text = lines.map((line, index) => (index === last ? eraseBelow : eraseLine) + line).join("\n");
     out(`${noWrap}${climb}${text}${wrap}`);
     shown = frame;
   };

@@ -20,6 +20,15 @@ test("a terminal's frame is redrawn in place, and what is said in between goes a
   assert.deepEqual(terminal.lines(), ["first", "second", "the end", "third"]);
 });
 
+test("a line as wide as the terminal keeps its last character, and a shorter one after it leaves nothing of it", () => {
+  const terminal = fakeTerminal(6);
+  const screen = createScreen({ out: terminal.out, columns: 6, colour: false, live: true });
+  screen.draw(frameOf("abcdef", "too long", "ghijkl"));
+  assert.deepEqual(terminal.lines(), ["abcdef", "too l…", "ghijkl"]);
+  screen.draw(frameOf("ab", "c", "d"));
+  assert.deepEqual(terminal.lines(), ["ab", "c", "d"]);
+});
+
 test("off a terminal a line is said when there is news, and else once a second", () => {
   let now = 0;
   const said: string[] = [];
@@ -117,16 +126,18 @@ function frameOf(...lines: string[]): Frame {
 const command = new RegExp(`^${escape}\\[\\??(\\d*)([A-Zhl])$`);
 const tokens = new RegExp(`${escape}\\[\\??\\d*[A-Zhl]|\\n|\\r|[^${escape}\\n\\r]+`, "g");
 
-/** As much of a terminal as the screen uses: lines, going up, erasing. */
+/** As much of a terminal as the screen uses: lines, going up, erasing. Past its last column the cursor does not go. */
 function fakeTerminal(columns: number): { out: (text: string) => void; lines: () => string[] } {
   let rows: string[] = [""];
-  let row = 0;
+  let [row, column] = [0, 0];
   const put = (token: string) => {
     const [, count, what] = command.exec(token) ?? [];
     if (token === "\n") rows[++row] ??= "";
     else if (what === "A") row -= Number(count);
-    else if (what === "J") rows = rows.slice(0, row + 1);
-    else if (what === undefined && token !== "\r") rows[row] = token;
+    else if (what === "K" || what === "J") rows[row] = (rows[row] ?? "").slice(0, column);
+    else if (what === undefined && token !== "\r") rows[row] = token + (rows[row] ?? "").slice(token.length);
+    if (what === "J") rows = rows.slice(0, row + 1);
+    if (what === undefined) column = token === "\n" || token === "\r" ? 0 : Math.min(token.length, columns - 1);
     assert.ok(row >= 0 && (rows[row] ?? "").length <= columns);
   };
   return {
