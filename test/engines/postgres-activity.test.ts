@@ -11,9 +11,16 @@ import { scene, sessionOf } from "../support/scene.ts";
 import { client, eventually, majors, server } from "../support/servers.ts";
 import { quiet, readerOn } from "../support/text-connection.ts";
 
-for (const major of majors()) {
+/** All servers are there before the first test: a file that awaits between tests ends early. */
+async function stage(major: number) {
   const postgres = await server({ major, settings: { wal_level: "replica" } });
-  const here = await scene(postgres);
+  return { major, postgres, here: await scene(postgres) };
+}
+
+const stages = [];
+for (const major of majors()) stages.push(await stage(major));
+
+for (const { major, postgres, here } of stages) {
   const reader = readerOn(here.connection, (database) => postgres.url("postgres", database));
   const calm = () => reader.read({ sessions: "transactions", locks: false }, quiet);
 

@@ -29,13 +29,20 @@ const leave = async (...people: Person[]) => {
   for (const one of people) await one.end();
 };
 
-for (const major of majors()) {
+/** All servers are there before the first test: a file that awaits between tests ends early. */
+async function stage(major: number) {
   const postgres = await server({ major, settings: { max_prepared_transactions: "10", deadlock_timeout: "60s" } });
   const here = await scene(postgres);
   const sql = (text: string) => here.connection.query(text, [], quiet);
   await sql("create table account (id int primary key, n int)");
   await sql("insert into account values (1, 0), (2, 0)");
+  return { major, postgres, here, sql };
+}
 
+const stages = [];
+for (const major of majors()) stages.push(await stage(major));
+
+for (const { major, postgres, here, sql } of stages) {
   test(`${major}: waiters for one row are attributed to its table, the first by its tuple lock`, async () => {
     const holder = await here.person();
     await holder.run("begin; update account set n = 1 where id = 1");

@@ -93,5 +93,8 @@ function catalog<T>(
 
 /** The server's own words. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  // From 17 on, what is missing for a signal stands in the detail.
+  const detail = "detail" in error && typeof error.detail === "string" ? `: ${error.detail}` : "";
+  return `${error.message}${detail}`;
 }
