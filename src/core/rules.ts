@@ -91,8 +91,8 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
-      const done = history.incidents.get(incidentKey(rule.rule.name, key))?.done;
-      needsLocks ||= snapshot.waits === null && finding.inMs === 0 && done !== true;
+      if (needsLocks || snapshot.waits !== null || finding.inMs > 0) continue;
+      needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
   }
   return { findings, needsLocks, graph };
