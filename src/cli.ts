@@ -31,7 +31,7 @@ async function main(words: readonly string[], to: Output): Promise<ExitCode> {
     .version(version())
     .addHelpText(
       "after",
-      "\nExit codes: 0 done, 1 failed, 2 wrong usage or config, 3 a target is unreachable or denies what is needed.",
+      "\nExit codes: 0 done, 1 failed, 2 wrong usage or config,\n3 a target is unreachable or denies what is needed.",
     )
     .showSuggestionAfterError()
     .showHelpAfterError("lockwarden --help says what there is")
