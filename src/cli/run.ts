@@ -35,8 +35,13 @@ export const run: CommandSpec = {
       return exitCodes.failed;
     }
     reload = daemon.reload;
-    await daemon.stop(await stopped);
-    return exitCodes.done;
+    const ending = await Promise.race([
+      stopped.then((why) => ({ why, code: exitCodes.done })),
+      daemon.lost.then((why) => ({ why, code: exitCodes.failed })),
+    ]);
+    if (ending.code !== exitCodes.done) log.error({}, ending.why);
+    await daemon.stop(ending.why);
+    return ending.code;
   },
 };
 

@@ -2,7 +2,7 @@ import type { Conditions } from "../config/schema.ts";
 import { anyGlob } from "./glob.ts";
 import type { History } from "./history.ts";
 import { isIdleInTransaction, type Ms, type NodeKey, type Session, type Text } from "./session.ts";
-import type { Snapshot } from "./snapshot.ts";
+import type { Hold, Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { WaitGraph } from "./wait-graph.ts";
 
@@ -18,7 +18,12 @@ export type Subject = Readonly<{
   graph: WaitGraph;
   sessions: ReadonlyMap<NodeKey, Session>;
   history: History;
+  /** Its own granted locks; null: not read in this look. */
+  holds: readonly Hold[] | null;
 }>;
+
+/** What decides whom a session blocks, and since when. */
+export type Blocker = Omit<Subject, "holds">;
 
 export type Condition = Readonly<{
   /** The config key, such as `blocks.for`. */

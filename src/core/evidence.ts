@@ -14,16 +14,25 @@ export function evidenceOf(finding: Finding): Evidence {
   const { subject, rule } = finding;
   const { snapshot, session } = subject;
   const own = rule.ownWait?.(subject) ?? null;
-  const counted = rule.counted(subject).slice(0, mostWaiters);
+  const counted = firstOf(rule.counted(subject), mostWaiters);
   const waiters = counted.map(({ waiter }) => subject.sessions.get(waiter)).filter((person) => person !== undefined);
   return {
     at: snapshot.at,
     serverId: snapshot.serverId,
     victim: session,
-    holds: (snapshot.holds ?? []).filter((hold) => hold.holder === session.key).slice(0, mostHolds),
+    holds: (subject.holds ?? []).slice(0, mostHolds),
     waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)],
     waiters,
   };
+}
+
+function firstOf<T>(items: Iterable<T>, most: number): readonly T[] {
+  const found: T[] = [];
+  for (const item of items) {
+    if (found.length >= most) break;
+    found.push(item);
+  }
+  return found;
 }
 
 /** What the signalling statement re-checks: all that the rule relied on. */
@@ -44,9 +53,9 @@ export function guardOf(finding: Finding, protectMaintenance: boolean): Guard {
 function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
   const { subject, rule } = finding;
   const locktypes = new Set<string>(rule.rule.match.blocks?.locktypes ?? []);
-  const counted = new Set(rule.counted(subject).map(({ waiter }) => waiter));
+  const counted = new Set(Array.from(rule.counted(subject), ({ waiter }) => waiter));
   const behind = subject.graph.behind(subject.session.key, locktypes);
-  const hops = new Map<NodeKey, Behind>(behind.map((hop) => [hop.waiter, hop]));
+  const hops = new Map<NodeKey, Behind>(Array.from(behind, (hop) => [hop.waiter, hop]));
   const edges = new Map<NodeKey, GuardEdge>();
   let covered = 0;
   // Some more than are needed: one that has left by then does not spoil the rest.
@@ -80,7 +89,7 @@ export function reasonOf(finding: Finding): Reason {
   const seen = rule.match.filter((condition) => condition.name !== "state").map((condition) => condition.seen(subject));
   const state = session.state === null ? [] : [session.state];
   const text = [...state, ...seen].join(", ");
-  const [wait] = rule.rule.match.blocks === undefined ? [] : rule.counted(subject).map((behind) => behind.wait);
+  const [first] = rule.rule.match.blocks === undefined ? [] : rule.counted(subject);
   const { transaction } = session;
   return {
     code: inMs === 0 ? "matched" : "pending",
@@ -89,8 +98,8 @@ export function reasonOf(finding: Finding): Reason {
       state: session.state,
       stateMs: session.stateMs,
       transactionMs: transaction.kind === "open" ? transaction.ageMs : null,
-      relation: wait === undefined ? null : relationText(wait),
-      waiters: rule.rule.match.blocks === undefined ? null : rule.counted(subject).length,
+      relation: first === undefined ? null : relationText(first.wait),
+      waiters: rule.rule.match.blocks === undefined ? null : [...rule.counted(subject)].length,
     },
   };
 }

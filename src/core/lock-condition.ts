@@ -1,5 +1,6 @@
 import type { Conditions } from "../config/schema.ts";
 import {
+  type Blocker,
   type Condition,
   type ConditionContext,
   type Distance,
@@ -30,10 +31,9 @@ function holdsConditions(holds: Conditions["holds"]): Condition[] {
   if (holds === undefined) return [];
   const table = holds.tables === undefined ? () => true : tablePattern(holds.tables);
   const modes = holds.modes === undefined ? null : new Set<string>(holds.modes);
-  const found = ({ session, snapshot }: Subject) =>
-    (snapshot.holds ?? []).find(
+  const found = (subject: Subject) =>
+    subject.holds?.find(
       (hold) =>
-        hold.holder === session.key &&
         hold.mode !== "SIReadLock" &&
         (modes === null || modes.has(hold.mode)) &&
         (holds.tables === undefined || (hold.relation !== null && table(hold.relation))),
@@ -45,7 +45,7 @@ function holdsConditions(holds: Conditions["holds"]): Condition[] {
       wanted: [holds.modes?.join(" or ") ?? "a lock", holds.tables?.join(" or ")]
         .filter((part) => part !== undefined)
         .join(" on "),
-      distance: (subject) => (subject.snapshot.holds === null ? unknown : truth(found(subject) !== undefined)),
+      distance: (subject) => (subject.holds === null ? unknown : truth(found(subject) !== undefined)),
       seen: (subject) => {
         const hold = found(subject);
         if (hold === undefined) return "holds no such lock";
@@ -103,27 +103,36 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
 
 type BlocksSource = NonNullable<Conditions["blocks"]>;
 
-/** The waiters behind a session that a rule's `blocks` counts, nearest first. */
-export function countedWaiters(source: BlocksSource, certain: boolean): (subject: Subject) => readonly Behind[] {
+/** The waiters behind a session that a rule's `blocks` counts, nearest first; there may be thousands, so take only what is needed. */
+export function countedWaiters(source: BlocksSource, certain: boolean): (subject: Blocker) => Iterable<Behind> {
   const table: ((relation: Relation) => boolean) | null =
     source.tables === undefined ? null : tablePattern(source.tables);
   const users = source.users === undefined ? null : anyGlob(source.users);
   const applications = source.applications === undefined ? null : anyGlob(source.applications);
   const locktypes = new Set<string>(source.locktypes);
-  return ({ session, graph, sessions }) =>
-    graph.behind(session.key, locktypes).filter(({ waiter, wait }) => {
-      const person = sessions.get(waiter);
-      if (person === undefined || person.role !== "client" || person.own) return false;
-      if (users !== null && (person.user === null || !users(person.user))) return false;
-      if (applications !== null && (person.application === null || !applications(person.application))) return false;
-      return table === null || waitsOn(wait, table, certain);
-    });
+  const counts = ({ waiter, wait }: Behind, sessions: Blocker["sessions"]): boolean => {
+    const person = sessions.get(waiter);
+    if (person === undefined || person.role !== "client" || person.own) return false;
+    if (users !== null && (person.user === null || !users(person.user))) return false;
+    if (applications !== null && (person.application === null || !applications(person.application))) return false;
+    return table === null || waitsOn(wait, table, certain);
+  };
+  return function* counted({ session, graph, sessions }) {
+    for (const behind of graph.behind(session.key, locktypes)) if (counts(behind, sessions)) yield behind;
+  };
 }
 
-/** How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows. */
-export function blockedMs(rule: string, subject: Subject, counted: readonly Behind[]): number {
+/** How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows; null: it blocks nobody. */
+export function blockedMs(rule: string, subject: Blocker, counted: Iterable<Behind>): number | null {
   const { session, snapshot, history } = subject;
-  if (counted.length === 0) return 0;
+  const direct: LockWait[] = [];
+  let blocks = false;
+  for (const { wait, depth } of counted) {
+    blocks = true;
+    if (depth > 1) break; // the nearest come first
+    direct.push(wait);
+  }
+  if (!blocks) return null;
   const key = subjectKey(session);
   const since = key === null ? undefined : history.blocking.get(incidentKey(rule, key));
   const seen = since === undefined ? 0 : snapshot.atMs - since;
@@ -131,10 +140,7 @@ export function blockedMs(rule: string, subject: Subject, counted: readonly Behi
   const age = session.transaction.kind === "open" ? session.transaction.ageMs : session.connectedMs;
   // One that was itself queueing a moment ago has blocked as a root only since then, however long others have waited.
   const bound = waited === undefined ? age : atMost(snapshot.atMs - waited, age);
-  const direct = counted
-    .filter(({ blocker }) => blocker === session.key)
-    .map(({ wait }) => atMost(wait.waitMs ?? 0, bound));
-  return Math.max(seen, ...direct);
+  return direct.reduce((longest, wait) => Math.max(longest, atMost(wait.waitMs ?? 0, bound)), seen);
 }
 
 function blocksConditions(source: Conditions["blocks"], context: ConditionContext): Condition[] {
@@ -148,8 +154,8 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
     name: "blocks.waiters",
     needsLocks: true,
     wanted: `at least ${source.waiters}${where}`,
-    distance: (subject) => locks(subject, () => truth(count(subject).length >= source.waiters)),
-    seen: (subject) => `blocks ${sessionsText(count(subject).length)}${where}`,
+    distance: (subject) => locks(subject, () => truth(hasAtLeast(source.waiters, count(subject)))),
+    seen: (subject) => `blocks ${sessionsText([...count(subject)].length)}${where}`,
   });
   if (wantedMs === undefined) return [waiters];
   return [
@@ -160,12 +166,18 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
       wanted: `at least ${spokenDuration(wantedMs)}`,
       distance: (subject) =>
         locks(subject, () => {
-          const counted = count(subject);
-          return counted.length === 0 ? never : Math.max(0, wantedMs - blockedMs(context.rule, subject, counted));
+          const ms = blockedMs(context.rule, subject, count(subject));
+          return ms === null ? never : Math.max(0, wantedMs - ms);
         }),
-      seen: (subject) => `has blocked for ${spokenDuration(blockedMs(context.rule, subject, count(subject)))}`,
+      seen: (subject) => `has blocked for ${spokenDuration(blockedMs(context.rule, subject, count(subject)) ?? 0)}`,
     }),
   ];
+}
+
+function hasAtLeast(wanted: number, items: Iterable<unknown>): boolean {
+  let found = 0;
+  for (const _ of items) if (++found >= wanted) return true;
+  return false;
 }
 
 function sessionsText(count: number): string {

@@ -170,13 +170,14 @@ function hindrance(finding: Finding, history: History, circumstances: Circumstan
 function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: number): boolean {
   if (cooldown.untilMs <= atMs) return false;
   if (cooldown.lineage.has(sessionIdentity(subject.session))) return true;
-  const counted = rule.counted(subject);
-  const sinceMs = atMs - blockedMs(rule.rule.name, subject, counted);
-  if (counted.length === 0 || sinceMs <= cooldown.atMs) return false;
-  return counted.some(({ waiter, wait }) => {
+  const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
+  if (ms === null || atMs - ms <= cooldown.atMs) return false;
+  for (const { waiter, wait } of rule.counted(subject)) {
     const person = subject.sessions.get(waiter);
-    return cooldown.locks.has(wait.lock) || (person !== undefined && cooldown.lineage.has(sessionIdentity(person)));
-  });
+    if (cooldown.locks.has(wait.lock)) return true;
+    if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
+  }
+  return false;
 }
 
 function unopened(finding: Finding, key: string, atMs: number): Incident {

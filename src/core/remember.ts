@@ -55,9 +55,8 @@ function blockingNow(
     for (const rule of rules) {
       // A rule about roots counts from when the session became one.
       if (rule.rule.match.blocks === undefined || (rule.ownWait === null && !graph.isRoot(node))) continue;
-      const counted = rule.counted(subject);
-      if (counted.length === 0) continue;
-      now.set(incidentKey(rule.rule.name, key), snapshot.atMs - blockedMs(rule.rule.name, subject, counted));
+      const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
+      if (ms !== null) now.set(incidentKey(rule.rule.name, key), snapshot.atMs - ms);
     }
   }
   return now;

@@ -1,9 +1,16 @@
 import type { Conditions, Rule } from "../config/schema.ts";
-import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
-import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
+import {
+  ageConditions,
+  type Blocker,
+  type Condition,
+  type Patterns,
+  type Subject,
+  sessionConditions,
+} from "./condition.ts";
+import { type History, incidentKey, onServer, subjectKey } from "./history.ts";
 import { countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
 import type { NodeKey, Session } from "./session.ts";
-import type { LockWait, Snapshot } from "./snapshot.ts";
+import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
 import { type Behind, type WaitGraph, waitGraph } from "./wait-graph.ts";
 
 /** A rule ready to judge. */
@@ -12,11 +19,13 @@ export type CompiledRule = Readonly<{
   /** Its ladder has a step that signals. */
   acts: boolean;
   match: readonly Condition[];
+  /** The same, cheapest first: whom an age already rules out is not asked for patterns and locks. */
+  tests: readonly Condition[];
   except: readonly Condition[];
   /** The wait that its `waits` is about; null for a rule without. */
   ownWait: ((subject: Subject) => LockWait | null) | null;
   /** The waiters that its `blocks` counts. */
-  counted: (subject: Subject) => readonly Behind[];
+  counted: (subject: Blocker) => Iterable<Behind>;
 }>;
 
 /** One session that one rule matched in one snapshot, or will match in `inMs` if nothing changes. */
@@ -43,16 +52,19 @@ export function compileRules(rules: readonly Rule[], patterns: Patterns): Compil
   return rules.map((rule) => {
     const acts = rule.steps.some((step) => step === "cancel" || step === "terminate");
     const context = { rule: rule.name, acts, patterns };
-    const compile = (source: Conditions) => [
-      ...sessionConditions(source, context),
-      ...ageConditions(source),
-      ...lockConditions(source, context),
-    ];
+    const compile = (source: Conditions) => {
+      const session = sessionConditions(source, context);
+      const ages = ageConditions(source);
+      const locks = lockConditions(source, context);
+      return { inOrder: [...session, ...ages, ...locks], cheapestFirst: [...ages, ...session, ...locks] };
+    };
+    const match = compile(rule.match);
     return {
       rule,
       acts,
-      match: compile(rule.match),
-      except: rule.except === undefined ? [] : compile(rule.except),
+      match: match.inOrder,
+      tests: match.cheapestFirst,
+      except: rule.except === undefined ? [] : compile(rule.except).inOrder,
       ownWait: rule.match.waits === undefined ? null : matchingWait(rule.match.waits, acts),
       counted: countedWaiters(rule.match.blocks ?? everything, acts && rule.match.blocks !== undefined),
     };
@@ -64,33 +76,55 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const history = onServer(memory, snapshot.serverId);
   const graph = waitGraph(snapshot);
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
+  const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
+  const cancelled = new Set([...history.incidents.values()].filter((one) => one.cancelled).map((one) => one.key));
+  const candidates = candidateRules(snapshot, graph, rules);
   const findings: Finding[] = [];
   let needsLocks = snapshot.waits === null && snapshot.contended;
   for (const session of snapshot.sessions) {
     if (session.role !== "client" || session.own || session.group !== null) continue;
     const key = subjectKey(session);
     if (key === null) continue;
-    const subject: Subject = { session, snapshot, graph, sessions, history };
-    for (const rule of rules) {
-      const incident = history.incidents.get(incidentKey(rule.rule.name, key));
-      const finding = find(rule, subject, key, incident);
+    const held = holds === null ? null : (holds.get(session.key) ?? []);
+    const subject: Subject = { session, snapshot, graph, sessions, history, holds: held };
+    for (const rule of candidates(session.key)) {
+      const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
-      needsLocks ||= snapshot.waits === null && finding.inMs === 0 && incident?.done !== true;
+      const done = history.incidents.get(incidentKey(rule.rule.name, key))?.done;
+      needsLocks ||= snapshot.waits === null && finding.inMs === 0 && done !== true;
     }
   }
   return { findings, needsLocks, graph };
 }
 
-function find(rule: CompiledRule, subject: Subject, key: string, incident: Incident | undefined): Finding | null {
-  const { graph, session, snapshot } = subject;
-  const locksRead = snapshot.waits !== null;
-  // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
-  if (locksRead && rule.ownWait === null && !graph.isRoot(session.key)) return null;
-  if (locksRead && graph.inCycle(session.key)) return null;
+function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {
+  const found = new Map<NodeKey, Hold[]>();
+  for (const hold of holds) {
+    const list = found.get(hold.holder);
+    if (list === undefined) found.set(hold.holder, [hold]);
+    else list.push(hold);
+  }
+  return found;
+}
+
+/** The rules that can be about a session, as far as it waits; which does not show before the locks have been read. */
+function candidateRules(snapshot: Snapshot, graph: WaitGraph, rules: readonly CompiledRule[]) {
+  const aboutWaiters = rules.filter((rule) => rule.ownWait !== null);
+  return (node: NodeKey): readonly CompiledRule[] => {
+    if (snapshot.waits === null) return rules;
+    if (graph.inCycle(node)) return [];
+    // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
+    return graph.isRoot(node) ? rules : aboutWaiters;
+  };
+}
+
+/** `cancelled`: the incidents in which our own cancel went out. */
+function find(rule: CompiledRule, subject: Subject, key: string, cancelled: ReadonlySet<string>): Finding | null {
+  const wasCancelled = cancelled.size > 0 && cancelled.has(incidentKey(rule.rule.name, key));
   let inMs = 0;
-  for (const condition of rule.match) {
-    if (condition.resets && incident?.cancelled === true) continue;
+  for (const condition of rule.tests) {
+    if (condition.resets && wasCancelled) continue;
     const distance = distanceOf(condition, subject);
     // NaN, unknown, is no number to compare with: it never matches.
     if (!(distance < Number.POSITIVE_INFINITY)) return null;

@@ -8,7 +8,7 @@ export type Behind = Readonly<{ waiter: NodeKey; wait: LockWait; blocker: NodeKe
 export type WaitGraph = Readonly<{
   waitsOf(node: NodeKey): readonly LockWait[];
   /** Everybody behind it over waits of these lock types, nearest first, each once, by the wait and the blocker through which it was reached. */
-  behind(node: NodeKey, locktypes: ReadonlySet<string>): readonly Behind[];
+  behind(node: NodeKey, locktypes: ReadonlySet<string>): Iterable<Behind>;
   /** Is in the snapshot and waits for nobody, whatever the lock type. Nobody is, when somebody waits but who was not read. */
   isRoot(node: NodeKey): boolean;
   /** Waits, over others, for itself: the server's deadlock detector will end it. */
@@ -20,7 +20,7 @@ export type WaitGraph = Readonly<{
 type Edge = Readonly<{ waiter: NodeKey; wait: LockWait; blocker: NodeKey; soft: boolean }>;
 type Edges = ReadonlyMap<NodeKey, readonly Edge[]>;
 
-/** Linear in the snapshot to build; `behind` is linear in what it returns. */
+/** Linear in the snapshot to build; `behind` is linear in what is taken of it. */
 export function waitGraph(snapshot: Snapshot): WaitGraph {
   const leaders = new Map<NodeKey, NodeKey>();
   const present = new Set<NodeKey>(snapshot.prepared.map((one) => one.key));
@@ -38,7 +38,10 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
   const isRoot = (node: NodeKey) => !unread && present.has(nodeOf(node)) && !waits.has(nodeOf(node));
   return {
     waitsOf: (node) => waits.get(nodeOf(node)) ?? [],
-    behind: (node, locktypes) => breadthFirst(nodeOf(node), behindOf(), locktypes),
+    behind: (node, locktypes) => {
+      const start = nodeOf(node);
+      return behindOf().has(start) ? breadthFirst(start, behindOf(), locktypes) : [];
+    },
     isRoot,
     inCycle: (node) => waits.has(nodeOf(node)) && cyclic().has(nodeOf(node)),
     roots: () => [...behindOf().keys()].filter(isRoot),
@@ -60,19 +63,21 @@ function edgesBy(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key:
   return edges;
 }
 
-function breadthFirst(start: NodeKey, edges: Edges, locktypes: ReadonlySet<string>): readonly Behind[] {
-  const found: Behind[] = [];
+function* breadthFirst(start: NodeKey, edges: Edges, locktypes: ReadonlySet<string>): Generator<Behind> {
   const seen = new Set([start]);
-  const from: { node: NodeKey; depth: number }[] = [{ node: start, depth: 0 }];
-  for (const { node, depth } of from) {
-    for (const edge of edges.get(node) ?? []) {
-      if (seen.has(edge.waiter) || !locktypes.has(edge.wait.locktype)) continue;
-      seen.add(edge.waiter);
-      found.push({ ...edge, depth: depth + 1 });
-      from.push({ node: edge.waiter, depth: depth + 1 });
+  let layer: readonly NodeKey[] = [start];
+  for (let depth = 1; layer.length > 0; depth++) {
+    const next: NodeKey[] = [];
+    for (const node of layer) {
+      for (const { waiter, wait, blocker, soft } of edges.get(node) ?? []) {
+        if (seen.has(waiter) || !locktypes.has(wait.locktype)) continue;
+        seen.add(waiter);
+        next.push(waiter);
+        yield { waiter, wait, blocker, soft, depth };
+      }
     }
+    layer = next;
   }
-  return found;
 }
 
 type Visit = { node: NodeKey; next: number; targets: readonly NodeKey[] };

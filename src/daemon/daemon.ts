@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { LoadedConfig } from "../config/load.ts";
 import { renderMistake } from "../config/mistake.ts";
 import { patterns } from "../config/patterns.ts";
@@ -8,7 +9,7 @@ import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
 import { queryText } from "../query-text.ts";
-import { ownStateDir } from "../state-dir.ts";
+import { ownStateDir, type StateDir } from "../state-dir.ts";
 import { controlHandler } from "./control.ts";
 import { journalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
@@ -34,6 +35,8 @@ export type Daemon = Readonly<{
   kind: "started";
   /** Reads the config anew; a broken one is refused, and the old one stays. */
   reload(): Promise<void>;
+  /** Resolves, with the reason, when it may not go on: somebody removed control.sock, so a second daemon could come. */
+  lost: Promise<string>;
   /** Ends within 2 s with everything closed; a second call waits for the first. */
   stop(why: string): Promise<void>;
 }>;
@@ -121,6 +124,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   const feeding = feedWatchdog({ notifier, pulse, status, log, signal: stopping.signal });
   log.info({ config: loaded.digest, mode: loaded.config.mode, stateDir }, `watching ${[...watched.keys()].join(", ")}`);
 
+  const lost = dispossessed(owned, stopping.signal);
   const follow = async (next: Loaded): Promise<void> => {
     loaded = next;
     await teller.configure(next.config.channels);
@@ -133,8 +137,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       else void kept.watch.lookNow().catch(() => undefined); // its loop says what goes wrong
     }
     for (const warning of next.warnings) log.warn({}, renderMistake(warning));
-    log.info({ config: next.digest, mode: next.config.mode }, "the config was read anew and is in force");
-    await live("reload", "the config was read anew");
+    log.info({ config: next.digest, mode: next.config.mode }, "reloaded: the changed config is in force");
+    await live("reload", "the config was reloaded");
   };
   const reload = async (): Promise<void> => {
     await notifier.reloading();
@@ -162,6 +166,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   let ending: Promise<void> | null = null;
   return {
     kind: "started",
+    lost,
     reload: () => {
       reloading = reloading.then(reload);
       return reloading;
@@ -171,6 +176,17 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       return ending;
     },
   };
+}
+
+const holdsEveryMs = 5_000;
+
+/** Resolves when the state folder is not ours any more; never, when the daemon stops before. */
+async function dispossessed(owned: StateDir, signal: AbortSignal): Promise<string> {
+  while (await owned.holds()) {
+    await sleep(holdsEveryMs, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return new Promise(() => undefined);
+  }
+  return `control.sock in ${owned.path} was removed or replaced, so this daemon does not own that folder any more`;
 }
 
 /** The settings of one target under the config in force, made once for each config. */

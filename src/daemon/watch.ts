@@ -41,8 +41,7 @@ export type Watch = Readonly<{
 
 const firstBackoffMs = 500;
 const longestBackoffMs = 30_000;
-/** A timer's longest; and a clock that is set is noticed that soon by a cron poll. */
-const longestSleepMs = 3_600_000;
+const longestSleepMs = 60_000;
 
 type Asked = Readonly<{ resolve(result: TickResult): void; reject(error: unknown): void }>;
 
@@ -63,11 +62,16 @@ export function watch(context: WatchContext): Watch {
     // One statement may take its timeout, and a connection to another database its own.
     pulse.expect(name, performance.now() + afterMs + target.statement_timeout + target.connect_timeout);
   };
-  const rest = async (ms: number): Promise<void> => {
-    const pauseMs = Math.min(Math.max(0, ms), longestSleepMs);
-    expect(pauseMs);
-    await sleep(pauseMs, undefined, { signal: AbortSignal.any([signal, bell.signal]) }).catch(() => undefined);
-    bell = new AbortController();
+  /** Until the moment that `leftMs` counts down to, or until the bell rings. */
+  const rest = async (leftMs: () => number): Promise<void> => {
+    const ring = bell;
+    for (let left = leftMs(); left > 0 && !ring.signal.aborted && !signal.aborted; left = leftMs()) {
+      // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
+      const piece = Math.min(left, longestSleepMs);
+      expect(piece);
+      await sleep(piece, undefined, { signal: AbortSignal.any([signal, ring.signal]) }).catch(() => undefined);
+    }
+    if (ring.signal.aborted) bell = new AbortController();
     expect(0);
   };
 
@@ -90,14 +94,14 @@ export function watch(context: WatchContext): Watch {
       for (const one of answering) one.resolve(result);
       say(result.sentence);
       once.clear("look");
-      await rest(restMs(result));
+      await rest(untilNext(result));
     } catch (error) {
       for (const one of answering) one.reject(error);
       if (error instanceof LinkLost || signal.aborted) throw error;
       // A failed look is a finished one: the next comes when it is due.
       const text = messageOf(error);
       if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
-      await rest(Math.min(pollMs(), longestBackoffMs));
+      await rest(sooner(untilPoll(settings().target), countdown(longestBackoffMs)));
     }
   };
   const lead = async (link: Link): Promise<void> => {
@@ -120,12 +124,11 @@ export function watch(context: WatchContext): Watch {
   const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
     log[level]({ target: name, ...facts }, text);
   };
-  const pollMs = (): number => untilPoll(settings().target, context.now().getTime());
-  const restMs = ({ nextMs, lookedAt }: TickResult): number => {
-    if (asked.length > 0) return 0;
+  const untilNext = ({ nextMs, lookedAt }: TickResult): (() => number) => {
+    if (asked.length > 0) return () => 0;
     // A millisecond more than the threshold: a timer that fires early would look once in vain.
     const changeMs = nextMs === 0 ? 0 : nextMs + 1 - (performance.now() - lookedAt);
-    return Math.min(pollMs(), settings().shortestThresholdMs, changeMs);
+    return sooner(untilPoll(settings().target), countdown(Math.min(settings().shortestThresholdMs, changeMs)));
   };
 
   const connected = async (): Promise<void> => {
@@ -169,7 +172,7 @@ export function watch(context: WatchContext): Watch {
     const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
-    await rest(pauseMs * (0.75 + Math.random() / 2));
+    await rest(countdown(pauseMs * (0.75 + Math.random() / 2)));
   };
   return {
     ended: run(),
@@ -186,11 +189,21 @@ export function watch(context: WatchContext): Watch {
   };
 }
 
-/** The ms until the next look that `poll` asks for. */
-function untilPoll({ poll, timezone }: Target, atMs: number): number {
+/** Counts down to the next look that `poll` asks for: a duration by the monotonic clock, a cron expression by the host's. */
+function untilPoll({ poll, timezone }: Target): () => number {
   const parsed = parsePoll(poll);
-  if (parsed.kind === "every") return parsed.ms;
-  return (nextCron(parsed.expression, timezone, atMs) ?? atMs + longestSleepMs) - atMs;
+  if (parsed.kind === "every") return countdown(parsed.ms);
+  const due = nextCron(parsed.expression, timezone, Date.now());
+  return () => (due === null ? Number.POSITIVE_INFINITY : due - Date.now());
+}
+
+function countdown(ms: number): () => number {
+  const due = performance.now() + ms;
+  return () => due - performance.now();
+}
+
+function sooner(one: () => number, other: () => number): () => number {
+  return () => Math.min(one(), other());
 }
 
 function messageOf(error: unknown): string {

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, chown, cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, cp, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -17,8 +17,9 @@ export type EmbeddedPostgres = Readonly<{
   folder: string;
   dataFolder: string;
   pid: number;
-  /** The server's own superuser; it has no password, as trust is the only rule in pg_hba.conf. */
+  /** The server's own superuser; without the option `password` trust is the only rule in pg_hba.conf. */
   superuser: "postgres";
+  /** With the superuser's password, where there is one. */
   url(user?: string, database?: string): string;
   /** Restarts it on the same port: `fast` disconnects clients, `immediate` is a crash. */
   restart(how: "fast" | "immediate"): Promise<void>;
@@ -32,6 +33,8 @@ export type EmbeddedOptions = Readonly<{
   settings?: Readonly<Record<string, string>>;
   /** pg_hba.conf; default: everybody is trusted on loopback and on the Unix socket. */
   hba?: string;
+  /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
+  password?: string;
 }>;
 
 /** No PostgreSQL to start: says where one was looked for. */
@@ -80,43 +83,49 @@ export async function startPostgres(options: EmbeddedOptions = {}): Promise<Embe
         "neither the binaries that npm carries (optional dependencies, left out by --omit=optional) nor a system package such as Debian's postgresql",
     );
   }
-  const folder = await mkdtemp(join(tmpdir(), "lockwarden-pg-"));
+  const owner = await serverOwner();
+  const folder = await mkdtemp(join(await temporaryFolder(owner), "lockwarden-pg-"));
   try {
-    return await startIn(folder, source, options);
+    return await startIn(folder, source, { ...options, owner });
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
 }
 
-async function startIn(folder: string, source: string, options: EmbeddedOptions): Promise<EmbeddedPostgres> {
-  const owner = await serverOwner();
+type Owned = EmbeddedOptions & Readonly<{ owner: Owner }>;
+
+async function startIn(folder: string, source: string, { owner, ...options }: Owned): Promise<EmbeddedPostgres> {
   const program = await copyProgram(source, folder);
   const dataFolder = join(folder, "data");
   if (owner !== null) await chown(folder, owner.uid, owner.gid);
   await chmod(folder, 0o755);
   const as = owner === null ? {} : { uid: owner.uid, gid: owner.gid };
   const environment = { PATH: process.env["PATH"] ?? "", LC_ALL: "C", TZ: "UTC", HOME: folder };
-  const initdb = ["-D", dataFolder, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
+  const access = await accessOf(options, folder, owner);
+  const initdb = ["-D", dataFolder, "-U", "postgres", ...access, "-E", "UTF8", "--locale=C", "--no-sync"];
   await run(join(program, "bin", "initdb"), initdb, { ...as, cwd: folder, env: environment });
-  const port = await freePort();
-  const settings = {
-    listen_addresses: "127.0.0.1",
-    port: String(port),
-    unix_socket_directories: folder,
-    fsync: "off",
-    full_page_writes: "off",
-    timezone: "UTC",
-    log_line_prefix: "%m [%p] %c ",
-    ...options.settings,
-  };
-  const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
+  await rm(join(folder, passwordName), { force: true });
   if (options.hba !== undefined) {
     await writeFile(join(dataFolder, "pg_hba.conf"), options.hba);
   }
-  const start = () =>
-    launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], { ...as, cwd: folder, env: environment });
-  let server = await start();
+  const startAt = (at: number) => {
+    const settings = {
+      listen_addresses: "127.0.0.1",
+      port: String(at),
+      unix_socket_directories: folder,
+      fsync: "off",
+      full_page_writes: "off",
+      timezone: "UTC",
+      log_line_prefix: "%m [%p] %c ",
+      ...options.settings,
+    };
+    const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
+    const spawned = { ...as, cwd: folder, env: environment };
+    return launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], spawned);
+  };
+  let { server, port } = await startSomewhere(startAt);
+  const secret = options.password === undefined ? "" : `:${options.password}`;
 
   // A parent that dies must not leave a server behind; stop() is the orderly way.
   const orphan = () => server.kill("SIGQUIT");
@@ -130,10 +139,11 @@ async function startIn(folder: string, source: string, options: EmbeddedOptions)
       return server.pid ?? 0;
     },
     superuser: "postgres",
-    url: (user = "postgres", database = "postgres") => `postgres://${user}@127.0.0.1:${port}/${database}`,
+    url: (user = "postgres", database = "postgres") =>
+      `postgres://${user}${user === "postgres" ? secret : ""}@127.0.0.1:${port}/${database}`,
     restart: async (how) => {
       await end(server, how === "fast" ? "SIGINT" : "SIGQUIT");
-      server = await start();
+      server = await startAt(port);
     },
     stop: async () => {
       process.off("exit", orphan);
@@ -143,8 +153,53 @@ async function startIn(folder: string, source: string, options: EmbeddedOptions)
   };
 }
 
+/** Root's own may be closed to everybody else, and the server is somebody else then. */
+async function temporaryFolder(owner: Owner): Promise<string> {
+  if (owner === null) return tmpdir();
+  for (const folder of [tmpdir(), "/tmp", "/var/tmp"]) {
+    if (await isOpenToAll(folder)) return folder;
+  }
+  return tmpdir();
+}
+
+async function isOpenToAll(folder: string): Promise<boolean> {
+  for (let at = await realpath(folder).catch(() => ""); at !== dirname(at); at = dirname(at)) {
+    const found = await stat(at).catch(() => null);
+    if (found === null || (found.mode & 0o001) === 0) return false;
+  }
+  return true;
+}
+
+const passwordName = "superuser.password";
+
+/** How people are let in, in initdb's words. */
+async function accessOf({ password }: EmbeddedOptions, folder: string, owner: Owner): Promise<string[]> {
+  if (password === undefined) return ["-A", "trust"];
+  const file = join(folder, passwordName);
+  await writeFile(file, password, { mode: 0o600 });
+  if (owner !== null) await chown(file, owner.uid, owner.gid);
+  return ["-A", "scram-sha-256", "--pwfile", file];
+}
+
+/** A port that was free may be taken a moment later, by another server of this kind say: then another one is tried. */
+async function startSomewhere(
+  startAt: (port: number) => Promise<ChildProcess>,
+): Promise<{ server: ChildProcess; port: number }> {
+  for (let left = 3; ; left--) {
+    const port = await freePort();
+    try {
+      return { server: await startAt(port), port };
+    } catch (error) {
+      const taken = error instanceof Error && error.message.includes("Address already in use");
+      if (!taken || left === 0) throw error;
+    }
+  }
+}
+
+type Owner = Readonly<{ uid: number; gid: number }> | null;
+
 /** PostgreSQL refuses to run as root; then its files belong to `nobody`. null: the user who runs us will do. */
-async function serverOwner(): Promise<{ uid: number; gid: number } | null> {
+async function serverOwner(): Promise<Owner> {
   if (process.getuid?.() !== 0) return null;
   for (const line of (await readFile("/etc/passwd", "utf8")).split("\n")) {
     const [name, , uid, gid] = line.split(":");
@@ -159,12 +214,22 @@ async function copyProgram(source: string, folder: string): Promise<string> {
   if (!existsSync(listed)) return source;
   const program = join(folder, "program");
   await cp(source, program, { recursive: true, verbatimSymlinks: true });
+  await openUp(program);
   const links = JSON.parse(await readFile(listed, "utf8")) as { source: string; target: string }[];
   for (const link of links) {
     const target = join(program, link.target.replace(/^native\//, ""));
     if (!existsSync(target)) await symlink(basename(link.source), target);
   }
   return program;
+}
+
+/** The copy may come from a read-only folder, or from one that only root can read; nobody else could use or remove it. */
+async function openUp(folder: string): Promise<void> {
+  await chmod(folder, 0o755);
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    const programs = entry.isDirectory() || basename(entry.parentPath) === "bin";
+    if (!entry.isSymbolicLink()) await chmod(join(entry.parentPath, entry.name), programs ? 0o755 : 0o644);
+  }
 }
 
 async function freePort(): Promise<number> {
@@ -189,7 +254,7 @@ async function launch(program: string, args: string[], options: SpawnOptions): P
     server.once("exit", (code) => reject(new Error(`PostgreSQL ended with ${code} while it started: ${said}`)));
     server.stderr.on("data", (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-4_000);
-      if (said.includes("ready to accept connections")) resolve();
+      if (/ready to accept (read-only )?connections/.test(said)) resolve();
     });
   });
   server.removeAllListeners("exit");
@@ -199,10 +264,15 @@ async function launch(program: string, args: string[], options: SpawnOptions): P
   return server;
 }
 
+/** What a fast shutdown may take before it becomes an immediate one. */
+const fastMs = 10_000;
+
 async function end(server: ChildProcess, signal: "SIGINT" | "SIGQUIT"): Promise<void> {
   if (server.exitCode !== null || server.signalCode !== null) return;
   const ended = new Promise((resolve) => server.once("exit", resolve));
   server.ref();
   server.kill(signal);
+  const hurry = setTimeout(() => server.kill("SIGQUIT"), fastMs);
   await ended;
+  clearTimeout(hurry);
 }

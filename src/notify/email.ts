@@ -158,11 +158,13 @@ function describe(config: EmailConfig, error: unknown): string {
   const certificate = error instanceof Error && /certificate|altname/i.test(error.message);
   const hint = hints[certificate ? "ETLS" : (code ?? "")];
   const text =
-    code === "ETLS" && response !== undefined && config.starttls === "required" ? noStarttls : errorText(error);
+    code === "ETLS" && response !== undefined && config.starttls === "required"
+      ? `${noStarttls}: ${response}`
+      : errorText(error);
   return hint === undefined ? text : `${text}; ${hint}`;
 }
 
-const noStarttls = "the mail server does not offer STARTTLS, and starttls: required (the default) asks for it";
+const noStarttls = "the mail server does not do STARTTLS, and starttls: required (the default) asks for it; it said";
 const hints: Readonly<Record<string, string>> = {
   EAUTH: "check user and password_file",
   ETLS: "check ca_file, the server's certificate, and starttls",

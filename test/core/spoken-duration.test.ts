@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { spokenDuration } from "../../src/core/spoken-duration.ts";
 
 for (const [ms, expected] of [
-  [0, "0.0 s"],
-  [-5, "0.0 s"],
-  [340, "0.3 s"],
-  [999, "0.9 s"],
+  [0, "0 ms"],
+  [-5, "0 ms"],
+  [340, "340 ms"],
+  [999, "999 ms"],
   [1_000, "1 s"],
   [59_999, "59 s"],
   [192_000, "3 min 12 s"],

@@ -109,16 +109,16 @@ test("a stop aborts what is under way and still delivers its answer", async (t) 
 
 test("more clients than it takes are turned away, the others are served", async (t) => {
   const state = await stateIn(t);
-  const let_go: (() => void)[] = [];
-  state.serve(() => new Promise((resolve) => let_go.push(() => resolve("done"))));
+  const release: (() => void)[] = [];
+  state.serve(() => new Promise((resolve) => release.push(() => resolve("done"))));
   const asked = Array.from({ length: 40 }, () =>
     request(state.path, {}, patient).then(
       () => "done",
       () => "turned away",
     ),
   );
-  await eventually("32 run", () => let_go.length === 32);
-  for (const go of let_go) go();
+  await eventually("32 run", () => release.length === 32);
+  for (const go of release) go();
   const said = await Promise.all(asked);
   assert.equal(said.filter((word) => word === "done").length, 32);
 });

@@ -34,7 +34,11 @@ for (const { major, postgres } of servers) {
     const first = await open();
     const second = await open();
     assert.deepEqual([await lease(first), await lease(second)], ["held", "taken"]);
+    const asked = `select query_start::text as at from pg_stat_activity where pid = (${holderSql})`;
+    const before = (await person.query(asked)).rows;
     assert.deepEqual([await lease(first), await lease(second)], ["held", "taken"]);
+    // The server would count it as held twice.
+    assert.deepEqual((await person.query(asked)).rows, before);
     await first.close();
     await eventually(async () => (await lease(second)) === "held");
     await second.close();

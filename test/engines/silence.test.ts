@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type pg from "pg";
 import { openConnection } from "../../src/engines/postgres/open.ts";
 import { authority, present } from "../support/certificates.ts";
 import { client, eventually, server } from "../support/servers.ts";
@@ -10,6 +11,11 @@ const postgres = await server();
 const encrypted = await server();
 await present(encrypted, await (await authority("Ours")).issue("localhost", "DNS:localhost"));
 const url = (port: number, query = "") => `postgres://postgres@127.0.0.1:${port}/postgres${query}`;
+
+async function isSleeping(person: pg.Client, pid: string): Promise<void> {
+  const running = "select 1 from pg_stat_activity where pid = $1::int and state = 'active' and query like '%pg_sleep%'";
+  await eventually(async () => (await person.query(running, [pid])).rowCount);
+}
 
 for (const [what, port, query] of [
   ["plain", postgres.port, "?sslmode=disable"],
@@ -43,8 +49,7 @@ for (const [what, port, query] of [
     const stop = new AbortController();
     const reason = new Error("the daemon stops");
     const answer = assert.rejects(connection.query("select pg_sleep(4)", [], stop.signal), reason);
-    const running = "select 1 from pg_stat_activity where pid = $1::int and query like '%pg_sleep%'";
-    await eventually(async () => (await person.query(running, [connection.pid])).rowCount);
+    await isSleeping(person, connection.pid);
     stop.abort(reason);
     await answer;
     await assert.rejects(connection.query("select 1", [], patience()), {
@@ -65,6 +70,20 @@ test("a server that accepts and never answers is unreachable after connect_timeo
       hint: /connect_timeout/,
     });
   }
+});
+
+test("connect_timeout covers the TLS handshake, too", async () => {
+  const proxy = await silentProxy(encrypted.port, {
+    fromServer: (chunk) => {
+      // The server's answer to the wish for TLS: yes.
+      if (chunk.equals(Buffer.from("S"))) proxy.silence();
+      return chunk;
+    },
+  });
+  await assert.rejects(
+    openConnection(target(url(proxy.port, "?sslmode=require"), { connect_timeout: 300 }), {}, patience()),
+    { kind: "unreachable", message: /no answer within 300 ms$/ },
+  );
 });
 
 test("connect_timeout covers the first statement, too", async () => {
@@ -92,14 +111,25 @@ test("an aborted connect throws the signal's reason", async () => {
   await assert.rejects(openConnection(target(url(postgres.port)), {}, stop.signal), reason);
 });
 
-test("an aborted call leaves no session behind that waits in its turn", async () => {
+test("a call that is aborted while it waits for its turn harms nobody else's", async () => {
   const connection = await openConnection(target(url(postgres.port)), {}, patience());
+  const person = await client(postgres.url());
   const stop = new AbortController();
-  const first = connection.query("select pg_sleep(0.2)", [], patience());
+  const first = connection.query("select pg_sleep(0.5)", [], patience());
   const second = assert.rejects(connection.query("select 1", [], stop.signal), { name: "AbortError" });
+  await isSleeping(person, connection.pid);
   stop.abort();
   assert.equal((await first).length, 1);
   await second;
   assert.equal((await connection.query("select 1", [], patience())).length, 1);
+  await person.end();
+  await connection.close();
+});
+
+test("the time to answer counts from a statement's own turn", async () => {
+  // Together they take longer than the 4 s that one may take.
+  const connection = await openConnection(target(url(postgres.port), { statement_timeout: 2_000 }), {}, patience());
+  const asked = Array.from({ length: 9 }, () => connection.query("select pg_sleep(0.5)", [], patience()));
+  assert.equal((await Promise.all(asked)).length, 9);
   await connection.close();
 });

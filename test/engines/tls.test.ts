@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { TLSSocket } from "node:tls";
 import type { EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
 import type { LinkLost } from "../../src/engines/engine.ts";
+import { parseAddress } from "../../src/engines/postgres/address.ts";
 import { openConnection } from "../../src/engines/postgres/open.ts";
+import { tlsOptions } from "../../src/engines/postgres/tls.ts";
 import { authority, present } from "../support/certificates.ts";
 import { fleet } from "../support/fleet.ts";
 import { client, eventually, server } from "../support/servers.ts";
@@ -149,4 +153,20 @@ test("the hint of a failed verification names what to look at", async () => {
   await assert.rejects(openConnection(url(`sslrootcert=${theirs.file}`), {}, patience()), {
     hint: new RegExp(`^check that sslrootcert ${theirs.file} holds the authority`),
   });
+});
+
+test("a root certificate in HOME makes require verify, and prefer not, as in libpq", async () => {
+  const home = await mkdtemp(join(tmpdir(), "lockwarden-home-"));
+  const verifies = async (query: string) =>
+    (await tlsOptions(parseAddress(`postgres://me@db/app?${query}`), home))?.rejectUnauthorized;
+  try {
+    assert.equal(await verifies("sslmode=require"), false);
+    await mkdir(join(home, ".postgresql"));
+    await copyFile(ours.file, join(home, ".postgresql", "root.crt"));
+    assert.equal(await verifies("sslmode=require"), true);
+    assert.equal(await verifies("sslmode=prefer"), false);
+    assert.equal(await verifies("sslmode=disable"), undefined);
+  } finally {
+    await rm(home, { recursive: true });
+  }
 });

@@ -50,10 +50,16 @@ test("a mail server that is down loses no notice, is told of once, and gets them
   const spool = await openSpool(folder);
   const down = await mailServer(t, { disabledCommands: ["STARTTLS"] });
   await down.close();
-  const { dispatch, lines } = started(t, [mailTo(down.port)], { journal, spool });
+  const channel = mailTo(down.port);
+  let attempts = 0;
+  const deliver: Channel["deliver"] = (told, signal) => {
+    attempts += 1;
+    return channel.deliver(told, signal);
+  };
+  const { dispatch, lines } = started(t, [{ ...channel, deliver }], { journal, spool });
   for (const id of ["1", "2", "3"]) await dispatch.tell(notice({ id, text: `notice ${id}` }), ["oncall"]);
   assert.equal((await spoolFiles(folder)).length, 3);
-  await eventually("it failed", () => lines.length > 0);
+  await eventually("it failed several times", () => attempts > 3);
   const up = await mailServer(t, { disabledCommands: ["STARTTLS"] }, down.port);
   await allDone(dispatch);
   await eventually("the spool is empty", async () => (await spoolFiles(folder)).length === 0);
@@ -232,6 +238,20 @@ test("a stop delivers what can be delivered at once, and is no longer than its g
   assert.ok(lines.some((line) => line.includes("1 notices are lost")));
   await dispatch.tell(notice({ id: "late" }), ["oncall"]);
   assert.ok(lines.some((line) => line.includes("came after the end")));
+});
+
+test("a stop gives a channel that is down one more chance, not the whole grace", { timeout: 60_000 }, async (t) => {
+  let attempts = 0;
+  const channel = scripted(async () => {
+    attempts += 1;
+    return { kind: "retry", afterMs: null, error: "down" };
+  });
+  const hour = 3_600_000;
+  const { dispatch } = started(t, [channel], { retry: { firstMs: hour, longestMs: hour } });
+  for (const id of ["1", "2", "3"]) await dispatch.tell(notice({ id }), ["oncall"]);
+  await eventually("it failed", () => attempts === 1);
+  await dispatch.close(hour);
+  assert.equal(attempts, 2);
 });
 
 test("an unknown channel, and one that left the config, are told of and hold up nothing", async (t) => {

@@ -127,9 +127,42 @@ test("TLS from the start, and STARTTLS where it is not required, work", async (t
 test("a server without STARTTLS gets nothing when it is required, and all the same when it is not", async (t) => {
   const server = await mailServer(t, { disabledCommands: ["STARTTLS"] });
   const error = errorOf(await deliver({ port: server.port, starttls: "required" }), "retry");
-  assert.match(error, /does not offer STARTTLS, and starttls: required/);
+  assert.match(error, /does not do STARTTLS, and starttls: required.*it said: 5\d\d /);
   assert.equal(server.mails.length, 0);
   assert.deepEqual(await deliver({ port: server.port, starttls: "opportunistic" }), { kind: "delivered" });
+});
+
+test("a server that offers STARTTLS and then refuses it gets the mail in the clear only where that will do", async (t) => {
+  const replies: readonly (readonly [RegExp, string])[] = [
+    [/^EHLO/, "250-here\r\n250 STARTTLS"],
+    [/^STARTTLS/, "454 not now"],
+    [/^DATA/, "354 go on"],
+    [/^QUIT/, "221 bye"],
+  ];
+  const said: string[] = [];
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined).write("220 here ESMTP\r\n");
+    let inData = false;
+    socket.on("data", (part) => {
+      for (const line of String(part)
+        .split("\r\n")
+        .filter((text) => text !== "")) {
+        said.push(line);
+        if (inData && line !== ".") continue;
+        inData = line === "DATA";
+        socket.write(`${replies.find(([command]) => command.test(line))?.[1] ?? "250 fine"}\r\n`);
+      }
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  assert.match(
+    errorOf(await deliver({ port, starttls: "required" }), "retry"),
+    /does not do STARTTLS.*it said: 454 not now/,
+  );
+  assert.ok(!said.some((line) => line.startsWith("MAIL")));
+  assert.deepEqual(await deliver({ port, starttls: "opportunistic" }), { kind: "delivered" });
 });
 
 test("a password never shows in an error, even where the server repeats it", async (t) => {
@@ -203,7 +236,7 @@ test("a server that is not there, or says nothing, is tried again later", async 
   assert.match(errorOf(await deliver({ port: freed }), "retry"), /ECONNREFUSED/);
 });
 
-test("a delivery that is called off ends at once", async (t) => {
+test("a delivery that is called off ends at once", { timeout: 60_000 }, async (t) => {
   const called = new AbortController();
   const silent = createServer(() => called.abort(new Error("stop"))).listen(0, "127.0.0.1");
   await once(silent, "listening");

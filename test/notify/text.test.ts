@@ -27,7 +27,7 @@ BLOCKED (2)
 DONE
   Lockwarden terminated the session.
   rule stuck-login, step 1: idle in transaction for 3 min 12 s (at least 30 s)
-  outcome released after 0.3 s: its 2 waiters moved on
+  outcome released after 340 ms: its 2 waiters moved on
 
 NOW
   The lock is free: 2 sessions do not wait any more.
@@ -44,7 +44,7 @@ lockwarden for target app, 2026-03-01T03:03:13.000Z
 test("observing says plainly that nothing was done", () => {
   const text = body(notice({ phase: "opened", decision: spare("observe"), outcome: null }));
   assert.match(text, /Would have terminated the session; nothing was done\. Lockwarden only observes here/);
-  assert.match(text, /lockwarden kill '4711,69a39c60\.1267'/);
+  assert.match(text, /A person has to look at session 4711,69a39c60\.1267/);
   assert.doesNotMatch(text, /NOW/);
 });
 
@@ -75,7 +75,7 @@ const outcomes: readonly (readonly [OutcomeKind, RegExp])[] = [
   ["released", /Lockwarden terminated the session\.[^]*The lock is free[^]*WHAT TO DO\n {2}Nothing\./],
   ["gone", /Nothing was sent[^]*ended by itself[^]*WHAT TO DO\n {2}Nothing\./],
   ["changed", /Nothing was sent[^]*something else than what was judged/],
-  ["survived", /has not let go[^]*NOT free[^]*lockwarden tree/],
+  ["survived", /has not let go[^]*NOT free[^]*A person has to look/],
   ["denied", /did not allow[^]*NOT free[^]*lockwarden check/],
   ["failed", /attempt to terminate the session failed[^]*NOT free/],
   ["unknown", /does not know whether[^]*not known whether/],
@@ -91,7 +91,7 @@ for (const [kind, expected] of outcomes) {
 test("who blocks next is told", () => {
   const text = body(notice({ outcome: outcome({ next: "4712 alice, for 2 s" }) }));
   assert.match(text, /now blocked by 4712 alice, for 2 s/);
-  assert.match(text, /Look who blocks now: lockwarden tree/);
+  assert.match(text, /who blocks now is judged by the same rules/);
 });
 
 test("a crowd is counted, not listed to the end", () => {
@@ -125,7 +125,7 @@ test("a notice of the daemon itself is its sentence", () => {
 });
 
 test("hostile names forge no line, steer no terminal and put no command into anybody's shell", () => {
-  const evil = "x\r\nBcc: all@example.org\n\nWHAT TO DO\n  Nothing.\u001b[2J\u202e\ud800";
+  const evil = "x\r\nBcc: all@example.org\n\nWHAT TO DO\n  Nothing.\u001b[2J\u202e\ud800".padEnd(20_000, "n");
   const victim = session({
     user: evil,
     database: evil,
@@ -152,8 +152,6 @@ test("hostile names forge no line, steer no terminal and put no command into any
   const text = body(told);
   assert.doesNotMatch(text.replaceAll("\n", ""), /[\p{Cc}\p{Cf}\p{Cs}]/u);
   const honest = body(notice({ outcome: outcome({ kind: "survived", next: "somebody", text: "x" }) }));
-  // The two commands by hand shrink to one harmless line.
-  assert.equal(text.split("\n").length, honest.split("\n").length - 1);
-  assert.doesNotMatch(text, /lockwarden (kill|explain)/);
-  assert.ok(text.length < 6_000);
+  assert.equal(text.split("\n").length, honest.split("\n").length);
+  assert.ok(text.length < 10_000);
 });

@@ -19,13 +19,15 @@ export async function silentProxy(port: number, { fromServer }: ProxyOptions = {
   const keep = (socket: Socket, other: () => Socket | null) => {
     sockets.add(socket);
     socket.on("error", () => undefined);
+    // Silence swallows a goodbye, too.
+    socket.on("end", () => void (silent || other()?.end()));
     socket.on("close", () => {
       sockets.delete(socket);
       if (!silent) other()?.destroy();
     });
   };
-  const proxy = createServer((here) => {
-    const there = silent ? null : connect(port, "127.0.0.1");
+  const proxy = createServer({ allowHalfOpen: true }, (here) => {
+    const there = silent ? null : connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     keep(here, () => there);
     here.on("data", (chunk) => void (silent || there?.write(chunk)));
     if (there === null) return;

@@ -96,7 +96,7 @@ function judgeState(state: string, { address, passwordSource }: Place): Judgemen
         hint: "raise the role's connection limit or max_connections; from 16 on keep slots for it: reserved_connections and pg_use_reserved_connections",
       };
     case "57P03":
-      return { kind: "unreachable", hint: "wait until the server has started" };
+      return { kind: "unreachable", hint: "wait until the server is up: it is starting, recovering or shutting down" };
     default:
       return /^(08|53|57|58|XX)/.test(state)
         ? { kind: "unreachable", hint: null }

@@ -46,6 +46,7 @@ async function attempt({ address }: Place, password: Password, { tls, signal }: 
     keepAliveInitialDelayMillis: 5_000,
     types: asText,
   });
+  // The driver emits some failures of a login beside connect(); the deadline ends those.
   client.on("error", () => undefined);
   client.connection.once("sslconnect", () => {
     phase = "handshake";

@@ -77,7 +77,6 @@ export function findPassword(lines: string, address: Address): string | null {
     [address.user],
   ];
   for (const line of lines.split(/\r?\n/)) {
-    if (line.startsWith("#")) continue;
     const fields = /^((?:\\.|[^:\\])*):((?:\\.|[^:\\])*):((?:\\.|[^:\\])*):((?:\\.|[^:\\])*):(.*)$/s.exec(line);
     const [password, ...keys] = fields === null ? [] : [fields[5], ...fields.slice(1, 5)];
     if (password === undefined || password === "") continue;

@@ -55,7 +55,7 @@ export async function prove(connection: Connection, evidence: Evidence, signal: 
   );
   const others = waits.filter((wait) => !still.includes(wait)).flatMap(blockersOf);
   return {
-    alive: row?.["alive"] === "t",
+    alive: row !== undefined && row["alive"] !== "f",
     sameTransaction,
     stillBlocked: [...new Set(still.map((wait) => wait.waiter))],
     next: await describe(connection, others, signal),
@@ -66,7 +66,8 @@ export async function prove(connection: Connection, evidence: Evidence, signal: 
 /** The transaction is open; or, while the process ends and is listed no more, its locks are still there. */
 function stillHolds(row: Row | undefined, locks: readonly Row[], evidence: Evidence, pid: string): boolean {
   const held = locks.filter((lock) => lock["pid"] === pid && lock["granted"] === "t");
-  if (row === undefined) return held.length > 0;
+  // Listed no more, or hidden from us by now: what it holds speaks.
+  if (row === undefined || row["alive"] === null) return held.length > 0;
   if (row["alive"] !== "t") return false;
   if (evidence.victim.kind === "session" && evidence.victim.transaction.kind === "open")
     return row["same_transaction"] === "t";

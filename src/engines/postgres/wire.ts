@@ -34,30 +34,10 @@ export function wrap(client: pg.Client, { place, answerWithinMs }: WireOptions):
   client.on("error", (error) => lose(lostFailure(error, place)));
   client.on("end", () => lose(lostFailure(new Error("the server closed it"), place)));
 
-  const send = (sql: string, values: readonly Value[], signal: AbortSignal): Promise<readonly Row[]> =>
-    new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(lose(silent(place, answerWithinMs))), answerWithinMs);
-      const abort = () => {
-        // A cancel would need a connection of its own; the server ends the statement at its statement_timeout.
-        lose(aborted(place));
-        reject(signal.reason);
-      };
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", abort);
-      };
-      signal.addEventListener("abort", abort, { once: true });
-      client
-        .query<Row>({ text: sql, values: [...values] })
-        .then(({ rows }) => resolve(rows))
-        .catch((error: unknown) => reject(failure ?? (endsSession(error) ? lose(lostFailure(error, place)) : error)))
-        .finally(done);
-    });
-
   const ask = async (sql: string, values: readonly Value[], signal: AbortSignal): Promise<readonly Row[]> => {
     signal.throwIfAborted();
     if (failure !== null) throw failure;
-    return await send(sql, values, signal);
+    return await send(client, { sql, values, signal, place, answerWithinMs, lose });
   };
 
   return {
@@ -81,6 +61,32 @@ export function wrap(client: pg.Client, { place, answerWithinMs }: WireOptions):
     await Promise.race([client.end(), sleep(goodbyeMs, undefined, { ref: false })]);
     client.connection.stream.destroy();
   }
+}
+
+type Statement = WireOptions &
+  Readonly<{ sql: string; values: readonly Value[]; signal: AbortSignal; lose(reason: LinkLost): LinkLost }>;
+
+/** One statement, until it is answered, aborted, lost, or not answered in time. */
+function send(client: pg.Client, statement: Statement): Promise<readonly Row[]> {
+  const { sql, values, signal, place, answerWithinMs, lose } = statement;
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(lose(silent(place, answerWithinMs))), answerWithinMs);
+    const abort = () => {
+      // A cancel would need a connection of its own; the server ends the statement at its statement_timeout.
+      lose(aborted(place));
+      reject(signal.reason);
+    };
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    };
+    signal.addEventListener("abort", abort, { once: true });
+    client
+      .query<Row>({ text: sql, values: [...values] })
+      .then(({ rows }) => resolve(rows))
+      .catch((error: unknown) => reject(endsSession(error) ? lose(lostFailure(error, place)) : error))
+      .finally(done);
+  });
 }
 
 function closed(place: Place): LinkLost {
