@@ -14,8 +14,13 @@ const commands: readonly CommandSpec[] = [run, once, check, grants, schema, demo
 
 const output = processOutput();
 const ended = await main(process.argv.slice(2), output);
+const lost = await output.flush();
+if (lost !== null) {
+  output.err(`lockwarden: cannot write to standard output: ${lost}`);
+  await output.flush();
+}
 // Whatever is left over, a socket or a timer, must not keep a command that is done.
-process.exit(ended);
+process.exit(lost === null ? ended : exitCodes.failed);
 
 async function main(words: readonly string[], to: Output): Promise<ExitCode> {
   let code: ExitCode = exitCodes.done;
@@ -26,9 +31,15 @@ async function main(words: readonly string[], to: Output): Promise<ExitCode> {
     .version(version())
     .addHelpText(
       "after",
-      "\nExit codes: 0 done, 1 failed, 2 wrong usage or config, 3 a target is unreachable or denies what is needed.",
+      "\nExit codes: 0 done, 1 failed, 2 wrong usage or config,\n3 a target is unreachable or denies what is needed.",
     )
     .showSuggestionAfterError()
+    .showHelpAfterError("lockwarden --help says what there is")
+    .configureOutput({
+      writeOut: (text) => to.out(text.trimEnd()),
+      writeErr: (text) => to.err(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error: /, "lockwarden: ").replace("\n(", " (")),
+    })
     .exitOverride();
   for (const spec of commands) {
     add(program, spec, async (given) => {
@@ -46,7 +57,10 @@ async function main(words: readonly string[], to: Output): Promise<ExitCode> {
 }
 
 function add(program: Command, spec: CommandSpec, action: (given: Given) => Promise<void>): void {
-  const command = program.command(spec.name).description(spec.summary);
+  const command = program
+    .command(spec.name)
+    .description(spec.summary)
+    .showHelpAfterError(`lockwarden ${spec.name} --help says what it takes`);
   for (const argument of spec.arguments ?? []) command.argument(argument.name, argument.describe);
   if (spec.config === true) command.option("-c, --config <file>", "the config", defaultConfig);
   if (spec.json === true) command.option("--json", "for programs");

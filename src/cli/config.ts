@@ -13,8 +13,14 @@ export function usableConfig(file: string, output: Output): Extract<LoadedConfig
   const loaded = readConfig(file);
   const said = loaded.kind === "ok" ? loaded.warnings : loaded.mistakes;
   for (const mistake of said) output.err(`${loaded.kind === "ok" ? "warning: " : ""}${renderMistake(mistake)}`);
+  const [only] = said;
+  if (loaded.kind === "bad" && said.length === 1 && only?.line === null) output.err(unreadableHint);
   return loaded.kind === "ok" ? loaded : null;
 }
+
+const unreadableHint =
+  "name the config with --config FILE, and let this user read it; " +
+  "config/lockwarden.example.yaml, which comes with Lockwarden, is one to begin with";
 
 /** Where the daemon writes: the config's word, else systemd's, else the usual place. */
 export function stateDirOf(config: Config, env: NodeJS.ProcessEnv = process.env): string {

@@ -3,16 +3,19 @@ import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
 import { request } from "../control-socket.ts";
 import { noHistory } from "../core/history.ts";
+import type { Request, StatusAnswer } from "../daemon/control.ts";
 import { type JournalGate, journalGate } from "../daemon/journal-gate.ts";
 import { createLog } from "../daemon/log.ts";
+import { quietJson, quietText } from "../daemon/log-line.ts";
 import type { Log } from "../daemon/log-port.ts";
-import { reportLines, reportOf, type TargetReport } from "../daemon/once-report.ts";
+import { type DecisionReport, failureReport, reportLines, reportOf, type TargetReport } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import { createTeller, type Teller } from "../daemon/teller.ts";
 import { tick } from "../daemon/tick.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
+import { errorCode } from "../owned-file.ts";
 import { ownStateDir } from "../state-dir.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
@@ -32,38 +35,75 @@ export const once: CommandSpec = {
     const loaded = usableConfig(file, output);
     if (loaded === null) return exitCodes.usage;
     const stateDir = stateDirOf(loaded.config);
-    const reports = (await throughDaemon(stateDir)) ?? (await alone(loaded.config, loaded.digest, stateDir));
-    if (typeof reports === "string") {
-      output.err(`lockwarden once: ${reports}`);
+    const warn = (text: string): void => output.err(`warning: ${quietText(text)}`);
+    const asked = await throughDaemon(stateDir, { file, digest: loaded.digest, warn });
+    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir, warn }));
+    if (typeof looks === "string") {
+      output.err(`lockwarden once: ${looks}`);
       return exitCodes.failed;
     }
-    if (json) output.out(JSON.stringify({ targets: reports }));
-    else for (const line of reports.flatMap(reportLines)) output.out(line);
-    return exitCodeOf(reports);
+    const reports = looks.map(({ report }) => report);
+    if (json) output.out(quietJson(JSON.stringify({ targets: reports })));
+    else for (const line of reports.flatMap(reportLines)) output.out(quietText(line));
+    return exitCodeOf(looks);
   },
 };
 
-async function throughDaemon(stateDir: string): Promise<readonly TargetReport[] | null> {
-  const reply = await request(stateDir, { command: "once" }, { timeoutMs: daemonMs });
-  return reply.kind === "nobody" ? null : (reply.answer as readonly TargetReport[]);
+type LookReport = Readonly<{
+  report: TargetReport;
+  /** The role may not do all that is needed; a daemon does not say so here. */
+  lacks: boolean;
+}>;
+
+type Asking = Readonly<{ file: string; digest: string; warn(text: string): void }>;
+
+/** null: no daemon runs on this state folder. */
+async function throughDaemon(stateDir: string, { file, digest, warn }: Asking): Promise<readonly LookReport[] | null> {
+  const status = await ask<StatusAnswer>(stateDir, "status");
+  if (status === null) return null;
+  if (status.config !== digest) {
+    warn(
+      `the daemon (pid ${status.pid}) goes by the config that it has read (digest ${status.config}), ` +
+        `not by ${file} as it is now (digest ${digest}); to make it read that, send it SIGHUP`,
+    );
+  }
+  const reports = await ask<readonly TargetReport[]>(stateDir, "once");
+  return reports?.map((report) => ({ report, lacks: false })) ?? null;
 }
 
-async function alone(config: Config, digest: string, stateDir: string): Promise<readonly TargetReport[] | string> {
+async function ask<Answer>(stateDir: string, command: Request["command"]): Promise<Answer | null> {
+  try {
+    const reply = await request(stateDir, { command } satisfies Request, { timeoutMs: daemonMs });
+    return reply.kind === "nobody" ? null : (reply.answer as Answer);
+  } catch (error) {
+    // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.
+    const code = error instanceof Error ? errorCode(error.cause) : null;
+    if (["EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(code ?? "")) return null;
+    throw error;
+  }
+}
+
+type Circumstances = Readonly<{ digest: string; stateDir: string; warn(text: string): void }>;
+
+async function alone(
+  config: Config,
+  { digest, stateDir, warn }: Circumstances,
+): Promise<readonly LookReport[] | string> {
   const owned = await ownStateDir(stateDir);
   if (owned.kind === "busy") return owned.text;
-  const log = createLog({ level: "warn", destination: standardOutput(2) });
+  const log = createLog({ level: "warn", pretty: true, destination: standardOutput(2) });
   const newId = (): string => randomUUID();
   const now = (): Date => new Date();
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout: () => undefined, newId, now });
   const teller = await createTeller({ channels: config.channels, stateDir, journal, log, newId });
   try {
-    return await Promise.all(
-      config.targets.map((target) => lookAt(target, { config, digest, journal, teller, log, newId, now })),
-    );
+    const context = { config, digest, journal, teller, log, newId, now, warn };
+    return await Promise.all(config.targets.map((target) => lookAt(target, context)));
   } finally {
     await teller.close(deliveryMs);
     await journal.close();
     await owned.close();
+    await log.flush();
   }
 }
 
@@ -75,24 +115,27 @@ type Alone = Readonly<{
   log: Log;
   newId(): string;
   now(): Date;
+  warn(text: string): void;
 }>;
 
 /** One look over a connection of its own; it may only act when no daemon has the lease. */
-async function lookAt(target: Target, { config, digest, log, teller, ...rest }: Alone): Promise<TargetReport> {
+async function lookAt(target: Target, { config, digest, log, teller, warn, ...rest }: Alone): Promise<LookReport> {
+  const { name } = target;
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
+      const lacking = (await link.check(signal)).filter(({ fatal }) => fatal);
+      for (const { missing, grant } of lacking) warn(`${name}: missing: ${missing}; ${grant}`);
       const leader = (await link.lease(signal)) !== "taken";
       const report = (level: "info" | "warn" | "error", facts: object, text: string) =>
-        log[level]({ target: target.name, ...facts }, text);
-      const memory = { history: noHistory };
+        log[level]({ target: name, ...facts }, text);
       const { judgements } = await tick({
         ...rest,
         settings,
         link,
-        memory,
+        memory: { history: noHistory },
         leader,
         paused: false,
         tell: teller.tell,
@@ -100,19 +143,22 @@ async function lookAt(target: Target, { config, digest, log, teller, ...rest }: 
         alive: () => undefined,
         signal,
       });
-      return reportOf(target.name, judgements);
+      return { report: reportOf(name, judgements), lacks: lacking.length > 0 };
     } finally {
       await link.close();
     }
   } catch (error) {
-    return { target: target.name, error: error instanceof Error ? error.message : String(error), decisions: [] };
+    return { report: failureReport(name, error), lacks: false };
   }
 }
 
-function exitCodeOf(reports: readonly TargetReport[]): ExitCode {
-  if (reports.some((report) => "error" in report)) return exitCodes.target;
-  const failed = new Set<string | null>(["survived", "denied", "failed", "unknown"]);
-  return reports.some((report) => report.decisions.some(({ outcome }) => failed.has(outcome)))
+/** A target that cannot be looked at, or denies what is needed, is told before an act that failed. */
+function exitCodeOf(looks: readonly LookReport[]): ExitCode {
+  const decisions = looks.flatMap(({ report }): readonly DecisionReport[] => report.decisions);
+  const denied = decisions.some(({ outcome }) => outcome === "denied");
+  if (denied || looks.some(({ report, lacks }) => lacks || "error" in report)) return exitCodes.target;
+  const failed = new Set<string | null>(["survived", "failed", "unknown"]);
+  return decisions.some(({ outcome, by }) => failed.has(outcome) || by === "journal")
     ? exitCodes.failed
     : exitCodes.done;
 }

@@ -13,7 +13,9 @@ export const run: CommandSpec = {
   async run({ config: file, options }, output) {
     const level = levelOf(options["logLevel"]);
     if (level === null) {
-      output.err(`--log-level: expected debug, info, warn or error, got ${JSON.stringify(options["logLevel"])}`);
+      output.err(
+        `lockwarden run: --log-level: expected debug, info, warn or error, got ${JSON.stringify(options["logLevel"])}`,
+      );
       return exitCodes.usage;
     }
     const first = usableConfig(file, output);

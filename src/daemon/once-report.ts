@@ -1,4 +1,6 @@
-import type { Decision } from "../core/decision.ts";
+import type { Decision, Reason } from "../core/decision.ts";
+import { unreachable } from "../core/unreachable.ts";
+import { LinkLost } from "../engines/engine.ts";
 import type { Judgement } from "./tick.ts";
 
 /** One target's part of what `once` prints; the form of design: programs rely on it. */
@@ -6,9 +8,9 @@ export type TargetReport =
   | Readonly<{ target: string; decisions: readonly DecisionReport[] }>
   | Readonly<{ target: string; error: string; decisions: readonly [] }>;
 
-type DecisionReport = Readonly<{
+export type DecisionReport = Readonly<{
   decision: Decision["kind"];
-  by: string | null;
+  by: Extract<Decision, { kind: "spare" }>["by"] | null;
   inMs: number | null;
   rule: string;
   action: string;
@@ -23,16 +25,28 @@ export function reportOf(target: string, judgements: readonly Judgement[]): Targ
   return { target, decisions: judgements.map(decisionReport) };
 }
 
+/** A target that could not be looked at. */
+export function failureReport(target: string, error: unknown): TargetReport {
+  return { target, error: failureText(error), decisions: [] };
+}
+
+/** What went wrong, and what to do about it. */
+export function failureText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error instanceof LinkLost && error.hint !== null ? `${error.message}; ${error.hint}` : error.message;
+}
+
 function decisionReport({ decision, outcome }: Judgement): DecisionReport {
   const { victim } = decision.evidence;
+  const reason = finalReason(decision);
   return {
     decision: decision.kind,
     by: decision.kind === "spare" ? decision.by : null,
     inMs: decision.kind === "wait" ? Math.ceil(decision.inMs) : null,
     rule: decision.rule,
     action: decision.action,
-    reason: decision.reason.text,
-    code: decision.reason.code,
+    reason: reason.text,
+    code: reason.code,
     session:
       victim.kind === "session"
         ? {
@@ -50,14 +64,37 @@ function decisionReport({ decision, outcome }: Judgement): DecisionReport {
   };
 }
 
+/** That an intent cannot be written shows only after the act was planned: its reason does not say so yet. */
+function finalReason(decision: Decision): Reason {
+  const { reason } = decision;
+  if (decision.kind !== "spare" || decision.by !== "journal" || reason.code === "journal") return reason;
+  const text = `${reason.text}; the journal cannot be written, so nothing was sent`;
+  return { ...reason, code: "journal", text };
+}
+
 /** For people: one line per decision. */
 export function reportLines(report: TargetReport): string[] {
   if ("error" in report) return [`${report.target}: ${report.error}`];
   if (report.decisions.length === 0) return [`${report.target}: nothing to do`];
-  return report.decisions.map(
-    ({ decision, rule, action, session, reason, outcome, outcomeText }) =>
-      `${report.target}: ${rule}: ${{ act: action, wait: "watches", spare: "spares" }[decision]} ` +
-      `${session["pid"] === undefined ? session["gid"] : `${session["pid"]},${session["sessionId"]}`} (${session["user"] ?? "unknown user"}): ` +
-      `${reason}${outcome === null ? "" : ` → ${outcome}: ${outcomeText}`}`,
-  );
+  return report.decisions.map((one) => {
+    const { session, outcome } = one;
+    const handle = session["pid"] === undefined ? session["gid"] : `${session["pid"] ?? "?"},${session["sessionId"]}`;
+    const result = outcome === null ? "" : ` → ${outcome}: ${one.outcomeText}`;
+    const whom = `${handle} (${session["user"] ?? "unknown user"})`;
+    return `${report.target}: ${one.rule}: ${verb(one)} ${whom}: ${one.reason}${result}`;
+  });
+}
+
+function verb({ decision, by, action }: DecisionReport): string {
+  switch (decision) {
+    case "act":
+      return action;
+    case "wait":
+      return "watches";
+    case "spare":
+      if (by === "observe" || by === "paused" || by === "follower") return `would ${action}`;
+      return by === "journal" ? `did not ${action}` : "spares";
+    default:
+      return unreachable(decision);
+  }
 }

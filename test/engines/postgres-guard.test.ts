@@ -112,6 +112,42 @@ for (const { major, postgres, here, sql, actor } of stages) {
     await leave(victim);
   });
 
+  test(`${major}: the next statement of the same transaction is changed, where the rule was about the statement`, async () => {
+    const victim = await here.person();
+    await victim.run("begin");
+    victim.start("select pg_sleep(60)");
+    const running = await eventually(async () => {
+      const snapshot = await here.read();
+      return sessionOf(snapshot, victim.pid).state === "active" && snapshot;
+    });
+    const order = orderOn(running, victim.pid, { sinceState: false, sinceQuery: true });
+    const earlier = withVictim(order, { queryAt: "2026-01-01T00:00:00.000001Z" });
+    assert.deepEqual(await send(earlier), { kind: "changed" });
+    assert.equal(await isThere(victim), true);
+    assert.deepEqual(await send(order), { kind: "sent" });
+    await isGone(victim);
+    await leave(victim);
+  });
+
+  test(`${major}: a walsender is not signalled, whatever was judged`, async () => {
+    const walsender = await here.person("replica", "postgres", "postgres", { replication: "database" });
+    const [row] = await here.connection.query(
+      `select to_json(backend_start at time zone 'utc') #>> '{}' || 'Z' as identity, state,
+              to_json(state_change at time zone 'utc') #>> '{}' || 'Z' as moment
+         from pg_stat_activity where application_name = 'replica'`,
+      [],
+      quiet,
+    );
+    const open = await here.person();
+    await open.run("begin");
+    const order = orderOn(await here.read(), open.pid);
+    const { identity, moment, state } = row as { identity: string; moment: string; state: Session["state"] };
+    const forged = { pid: walsender.pid, identity, state, stateAt: moment, transaction: { kind: "none" } } as const;
+    assert.deepEqual(await send(withVictim(order, forged)), { kind: "changed" });
+    assert.equal(await isThere(walsender), true);
+    await leave(walsender, open);
+  });
+
   test(`${major}: the next transaction of the same session is changed, no transaction any more is gone`, async () => {
     const victim = await here.person();
     await victim.run("begin");
@@ -226,6 +262,8 @@ for (const { major, postgres, here, sql, actor } of stages) {
     const guarded = (edges: readonly GuardEdge[], pid: string) =>
       orderOn(snapshot, pid, { blocks: { edges, waiters: 1 } });
     assert.deepEqual(await send(guarded([invented], holder.pid)), { kind: "changed" });
+    const elsewhere = { ...edge, lock: "relation 1/2" } as GuardEdge; // it waits behind the victim, but for something else
+    assert.deepEqual(await send(guarded([elsewhere], victim.pid)), { kind: "changed" });
     const { lock, mode, waitAt } = waitOf(snapshot, victim.pid);
     const order = guarded(edge === undefined ? [] : [edge], victim.pid);
     assert.deepEqual(await send({ ...order, guard: { ...order.guard, waits: { lock, mode, waitAt } } }), {

@@ -1,19 +1,27 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, type SpawnOptions, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { readJournal } from "../../src/journal-lines.ts";
 
-const cli = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
+export const cli = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
 
 export type Ended = Readonly<{ code: number | null; signal: string | null; out: string; err: string }>;
 
+/** As another user, or in another folder. */
+export type Manner = Readonly<Pick<SpawnOptions, "uid" | "gid" | "cwd">>;
+
 /** The program as people run it; `input` and the environment are its own. */
-export async function lockwarden(words: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
-  const child = start(words, env);
+export async function lockwarden(
+  words: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  manner: Manner = {},
+): Promise<Ended> {
+  const child = start(words, env, manner);
   return child.ended;
 }
 
@@ -25,21 +33,38 @@ export type Running = Readonly<{
   ended: Promise<Ended>;
 }>;
 
-export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [cli, ...words], {
+export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}, manner: Manner = {}): Running {
+  return follow(
+    spawn(process.execPath, [cli, ...words], {
+      ...manner,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { PATH: process.env["PATH"], ...env },
+    }),
+  );
+}
+
+/** The program within a line of shell, where it is called as "$@". */
+export async function throughShell(line: string, words: readonly string[], manner: Manner = {}): Promise<Ended> {
+  const options = { ...manner, env: { PATH: process.env["PATH"] } };
+  const shell = spawn("bash", ["-c", line, "bash", process.execPath, cli, ...words], {
+    ...options,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { PATH: process.env["PATH"], ...env },
   });
+  return follow(shell).ended;
+}
+
+function follow(child: ChildProcessByStdio<null, Readable, Readable>): Running {
   let out = "";
   let err = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    out += chunk.toString();
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    out += chunk;
   });
-  child.stderr.on("data", (chunk: Buffer) => {
-    err += chunk.toString();
+  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+    err += chunk;
   });
   const ended = new Promise<Ended>((resolve) => {
     child.once("close", (code, signal) => resolve({ code, signal, out, err }));
+    child.once("error", (error) => resolve({ code: null, signal: null, out, err: `${err}${error.message}` }));
   });
   return {
     child,
@@ -51,6 +76,15 @@ export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}): Ru
         .filter((line) => line.startsWith("{"))
         .map((line) => JSON.parse(line) as Record<string, unknown>),
   };
+}
+
+/** Somebody who is not root: `{}` is ourselves. A text says why there is none, to skip the test with. */
+export async function ordinaryUser(): Promise<Manner | string> {
+  if (process.getuid?.() !== 0) return {};
+  const nobody = { uid: 65_534, gid: 65_534, cwd: "/" };
+  const tried = await lockwarden(["--version"], {}, nobody);
+  if (tried.code === 0) return nobody;
+  return "this checkout lies where only root may read it: run the test as an ordinary user";
 }
 
 export type Place = Readonly<{

@@ -21,7 +21,7 @@ export type Person = Readonly<{
 
 export type Scene = Readonly<{
   connection: Connection;
-  person(name?: string, user?: string, database?: string): Promise<Person>;
+  person(name?: string, user?: string, database?: string, config?: object): Promise<Person>;
   /** A full look. */
   read(): Promise<Snapshot>;
   /** The first full look in which so many waits show. */
@@ -41,8 +41,8 @@ export async function scene(postgres: EmbeddedPostgres, user = "postgres"): Prom
   return {
     connection,
     read,
-    person: async (name = "app", as = "postgres", database = "postgres") => {
-      const one = await person(postgres, postgres.url(as, database), name);
+    person: async (name = "app", as = "postgres", database = "postgres", config = {}) => {
+      const one = await person(postgres, postgres.url(as, database), { application_name: name, ...config });
       people.push(one);
       return one;
     },
@@ -58,8 +58,8 @@ export async function scene(postgres: EmbeddedPostgres, user = "postgres"): Prom
   };
 }
 
-async function person(postgres: EmbeddedPostgres, url: string, name: string): Promise<Person> {
-  const own = await client(url, { application_name: name });
+async function person(postgres: EmbeddedPostgres, url: string, config: pg.ClientConfig): Promise<Person> {
+  const own = await client(url, config);
   const { rows } = await own.query<{ pid: number }>("select pg_backend_pid() as pid");
   return {
     pid: String(rows[0]?.pid),
