@@ -19,7 +19,8 @@ waiting as materialized (
   select l.pid, l.mode, ${lockText} as lock, ${waitStart} as wait_start
     from pg_catalog.pg_lock_status() as l where not l.granted),
 edge as materialized (
-  select e.* from pg_catalog.unnest($10::int4[], $11::int4[], $12::int4[], $13::text[], $14::text[])
+  select e.* from rows from (pg_catalog.unnest($10::int4[]), pg_catalog.unnest($11::int4[]), pg_catalog.unnest($12::int4[]),
+                             pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::text[]))
     as e(waiter, node, blocker, lock, mode)
    where exists (select from waiting as w where w.pid = e.waiter and w.lock = e.lock and w.mode = e.mode)),
 blocking as materialized (
