@@ -5,17 +5,28 @@ import type { Session } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { act, actStatements } from "../../src/engines/postgres/guard.ts";
 import { forVersion } from "../../src/engines/postgres/versions.ts";
-import { orderOn, type Person, scene, sessionOf, waitOf } from "../support/scene.ts";
-import { eventually, majors, server } from "../support/servers.ts";
+import { leave, orderOn, type Person, scene, sessionOf, stages, waitOf } from "../support/scene.ts";
+import { eventually } from "../support/servers.ts";
 import { quiet, textConnection } from "../support/text-connection.ts";
 
-const leave = async (...people: Person[]) => {
-  for (const one of people) await one.end();
-};
 const withVictim = (order: Order, more: Partial<Session>): Order => ({
   ...order,
   evidence: { ...order.evidence, victim: { ...order.evidence.victim, ...more } as Session },
 });
+
+/** A microsecond off. */
+function nudge(moment: string | null): string | null {
+  return moment?.replace(/(\d)Z$/, (_, digit: string) => `${(Number(digit) + 1) % 10}Z`) ?? null;
+}
+
+/** As a Date would keep it. */
+function coarse(moment: string): string {
+  return moment.replace(/\d{3}Z$/, "Z");
+}
+
+function moments({ queryAt, stateAt, transaction }: Session): string {
+  return [queryAt, stateAt, transaction.kind === "open" ? transaction.startedAt : null].join();
+}
 
 /** Every wait of the snapshot as an edge that must still be there. */
 function edgesOf(snapshot: Snapshot): readonly GuardEdge[] {
@@ -29,19 +40,20 @@ function edgesOf(snapshot: Snapshot): readonly GuardEdge[] {
   );
 }
 
-for (const major of majors()) {
-  // Only who asks for it waits for a replica, which is nowhere.
-  const replication = { synchronous_standby_names: "nowhere", synchronous_commit: "local" };
-  const postgres = await server({ major, settings: { deadlock_timeout: "60s", ...replication } });
-  const here = await scene(postgres);
+// Only who asks for it waits for a replica, which is nowhere.
+const replication = { synchronous_standby_names: "nowhere", synchronous_commit: "local" };
+const settings = { deadlock_timeout: "60s", ...replication };
+const made = await stages({ settings }, async (here, postgres) => {
+  await here.connection.query("create table account (id int primary key, n int)", [], quiet);
+  await here.connection.query("insert into account values (1, 0), (2, 0)", [], quiet);
+  return textConnection(postgres.url());
+});
+for (const { major, postgres, here, prepared: actor } of made) {
   const sql = (text: string) => here.connection.query(text, [], quiet);
-  const actor = await textConnection(postgres.url());
   const send = (order: Order): Promise<Sent> => act(actor, order, quiet);
   const isThere = async ({ pid }: Person) =>
     (await here.connection.query("select from pg_stat_get_activity($1) where pid = $1", [pid], quiet)).length === 1;
   const isGone = (one: Person) => eventually(async () => !(await isThere(one)));
-  await sql("create table account (id int primary key, n int)");
-  await sql("insert into account values (1, 0), (2, 0)");
 
   test(`${major}: the one that was judged is ended, and afterwards it is gone`, async () => {
     const victim = await here.person();
@@ -85,9 +97,6 @@ for (const major of majors()) {
     await victim.run("begin; select 1");
     const order = orderOn(await here.read(), victim.pid);
     const { identity, stateAt, transaction } = order.evidence.victim as Session;
-    const nudge = (moment: string | null) =>
-      moment?.replace(/(\d)Z$/, (_, digit: string) => `${(Number(digit) + 1) % 10}Z`) ?? null;
-    const coarse = (moment: string) => moment.replace(/\d{3}Z$/, "Z");
     assert.deepEqual(await send(withVictim(order, { identity: nudge(identity) ?? "" })), { kind: "gone" });
     if (coarse(identity) !== identity.replace("000Z", "Z"))
       assert.deepEqual(await send(withVictim(order, { identity: coarse(identity) })), { kind: "gone" });
@@ -142,8 +151,6 @@ for (const major of majors()) {
       return waitOf(look, victim.pid).lock.includes("/2/") ? sessionOf(look, victim.pid) : null;
     });
     const judged = order.evidence.victim as Session;
-    const moments = ({ queryAt, stateAt, transaction }: Session) =>
-      [queryAt, stateAt, transaction.kind === "open" ? transaction.startedAt : null].join();
     assert.equal(moments(later), moments(judged));
     assert.deepEqual(await send(order), { kind: "changed" });
     assert.equal(await isThere(victim), true);

@@ -4,7 +4,8 @@ import type { Connection } from "../../src/engines/postgres/connection.ts";
 import { databaseCatalog, roleCatalog } from "../../src/engines/postgres/names.ts";
 import { relationNames } from "../../src/engines/postgres/relation-names.ts";
 import { readRelations } from "../../src/engines/postgres/relations.ts";
-import { client, majors, server } from "../support/servers.ts";
+import { stages } from "../support/scene.ts";
+import { client } from "../support/servers.ts";
 import { quiet, textConnection } from "../support/text-connection.ts";
 
 /** Counts what is asked of a connection. */
@@ -17,9 +18,8 @@ function counted(connection: Connection): { connection: Connection; asked: strin
   return { connection: { ...connection, query }, asked };
 }
 
-for (const major of majors()) {
-  const postgres = await server({ major });
-  const plain = await textConnection(postgres.url());
+for (const { major, postgres, here } of await stages({}, () => Promise.resolve())) {
+  const plain = here.connection;
   const sql = (text: string) => plain.query(text, [], quiet);
   const oidOf = async (text: string) => (await sql(`select (${text})::oid as oid`))[0]?.["oid"] ?? "";
 

@@ -3,19 +3,15 @@ import { test } from "node:test";
 import type { Evidence } from "../../src/core/decision.ts";
 import { act } from "../../src/engines/postgres/guard.ts";
 import { prove } from "../../src/engines/postgres/prove.ts";
-import { orderOn, type Person, scene } from "../support/scene.ts";
-import { eventually, majors, server } from "../support/servers.ts";
+import { leave, orderOn, type Person, stages } from "../support/scene.ts";
+import { eventually } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
-const leave = async (...people: Person[]) => {
-  for (const one of people) await one.end();
-};
-
-for (const major of majors()) {
-  const postgres = await server({ major });
-  const here = await scene(postgres);
+const made = await stages({}, (here) =>
+  here.connection.query("create table account as select 1 as id, 0 as n", [], quiet),
+);
+for (const { major, here } of made) {
   const proof = (evidence: Evidence) => prove(here.connection, evidence, quiet);
-  await here.connection.query("create table account as select 1 as id, 0 as n", [], quiet);
   const update = "update account set n = n + 1 where id = 1";
 
   const queue = async (count: number): Promise<Person[]> => {
@@ -80,7 +76,7 @@ for (const major of majors()) {
     const victim = await here.person();
     await victim.run(`begin; ${update}`);
     const { evidence } = orderOn(await here.read(), victim.pid);
-    await victim.run(`commit; begin; ${update}`.split("; ")[0] ?? "");
+    await victim.run("commit");
     await victim.run(`begin; ${update}`);
     const waiters = await queue(1);
     const shown = await proof({ ...evidence, waits: (await here.readWith(1)).waits ?? [] });
