@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { waitGraph } from "../../src/core/wait-graph.ts";
-import { blockers, type Person, type Scene, scene, sessionOf, waitOf } from "../support/scene.ts";
-import { eventually, majors, server } from "../support/servers.ts";
+import { blockers, leave, type Person, type Scene, scene, sessionOf, stages, waitOf } from "../support/scene.ts";
+import { eventually } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
 /** Hard and soft blockers of every waiter, together, are what pg_blocking_pids says, or (soft ones) lead to all of it. */
@@ -25,24 +25,15 @@ async function agreesWithServer(here: Scene): Promise<void> {
 }
 
 const all = new Set(["relation", "tuple", "transactionid", "virtualxid", "advisory", "object"]);
-const leave = async (...people: Person[]) => {
-  for (const one of people) await one.end();
-};
 
-/** All servers are there before the first test: a file that awaits between tests ends early. */
-async function stage(major: number) {
-  const postgres = await server({ major, settings: { max_prepared_transactions: "10", deadlock_timeout: "60s" } });
-  const here = await scene(postgres);
+const settings = { max_prepared_transactions: "10", deadlock_timeout: "60s" };
+const made = await stages({ settings }, async (here) => {
+  await here.connection.query("create table account (id int primary key, n int)", [], quiet);
+  await here.connection.query("insert into account values (1, 0), (2, 0)", [], quiet);
+});
+for (const { major, postgres, here } of made) {
   const sql = (text: string) => here.connection.query(text, [], quiet);
-  await sql("create table account (id int primary key, n int)");
-  await sql("insert into account values (1, 0), (2, 0)");
-  return { major, postgres, here, sql };
-}
 
-const stages = [];
-for (const major of majors()) stages.push(await stage(major));
-
-for (const { major, postgres, here, sql } of stages) {
   test(`${major}: waiters for one row are attributed to its table, the first by its tuple lock`, async () => {
     const holder = await here.person();
     await holder.run("begin; update account set n = 1 where id = 1");

@@ -91,10 +91,9 @@ function catalog<T>(
   };
 }
 
-/** The server's own words. */
+/** The server's own words, with the detail that newer versions moved out of the message. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // From 17 on, what is missing for a signal stands in the detail.
-  const detail = "detail" in error && typeof error.detail === "string" ? `: ${error.detail}` : "";
-  return `${error.message}${detail}`;
+  const detail = "detail" in error && typeof error.detail === "string" ? error.detail : "";
+  return detail === "" ? error.message : `${error.message}: ${detail}`;
 }
