@@ -47,9 +47,10 @@ for (const [index, service] of services.entries()) {
     await login;
     const { targets, ...others } = JSON.parse(ended.out) as { targets: { target: string; decisions: unknown[] }[] };
     assert.deepEqual(others, {});
-    const [decision] = targets[0]?.decisions as Record<string, unknown>[];
+    const [decision] = (targets[0]?.decisions ?? []) as { session: Record<string, unknown> }[];
+    assert.ok(decision);
     assert.deepEqual(targets, [{ target: "app", decisions: [decision] }]);
-    const { sessionId, ...session } = decision?.["session"] as Record<string, unknown>;
+    const { sessionId, ...session } = decision.session;
     assert.match(String(sessionId), /^[0-9a-f]+\.[0-9a-f]+$/);
     assert.deepEqual(session, {
       pid,

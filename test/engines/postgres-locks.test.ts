@@ -226,7 +226,9 @@ for (const { major, postgres, here } of made) {
     await leave(holder, ...waiters);
   });
 
-  test(`${major}: a parallel worker that waits stands for its leader`, async () => {
+  const leaderless =
+    major < 13 ? "12 does not say who leads a parallel worker: it is no client, and stands for itself" : false;
+  test(`${major}: a parallel worker that waits stands for its leader`, { skip: leaderless }, async () => {
     await sql("create table hidden_inside ()");
     await sql("create table wide as select generate_series(1, 20000) as n");
     await sql(`create function peek(int) returns bigint language plpgsql parallel safe as
