@@ -47,7 +47,7 @@ for (const [index, service] of services.entries()) {
     await login;
     const { targets, ...others } = JSON.parse(ended.out) as { targets: { target: string; decisions: unknown[] }[] };
     assert.deepEqual(others, {});
-    const [decision] = (targets[0]?.decisions ?? []) as { session: Record<string, unknown> }[];
+    const [decision] = (targets[0]?.decisions ?? []) as Record<"session", Record<string, unknown>>[];
     assert.ok(decision);
     assert.deepEqual(targets, [{ target: "app", decisions: [decision] }]);
     const { sessionId, ...session } = decision.session;
@@ -60,7 +60,7 @@ for (const [index, service] of services.entries()) {
       client: "127.0.0.1",
       state: "idle in transaction",
     });
-    const { reason, outcomeText, ...rest } = decision ?? {};
+    const { reason, outcomeText, ...rest } = decision as Record<string, unknown>;
     assert.match(String(reason), /^idle in transaction, idle for /);
     assert.match(String(outcomeText), /^1 session freed after /);
     assert.deepEqual(
