@@ -66,14 +66,14 @@ function print({ target, ok, engine, error, missing, ...facts }: TargetCheck, ou
   const verdict = ok ? "fine" : "lacks what is needed";
   prose(`${target}: ${verdict}: ${engine} ${version}, role ${role}, ${standing}`, "", output);
   for (const one of missing) {
-    prose(`  ${one.fatal ? "missing" : "note"}: ${one.missing}`, "  ", output);
+    prose(`${one.fatal ? "missing" : "note"}: ${one.missing}`, "  ", output);
     // Never broken into lines of our own: it is there to be copied.
     if (one.grant !== "") for (const line of one.grant.trimEnd().split("\n")) output.out(`    ${line}`);
   }
 }
 
 function prose(text: string, indent: string, output: Output): void {
-  for (const line of wrap(quietText(text), output.columns, `${indent}  `)) output.out(line);
+  for (const line of wrap(quietText(text), output.columns, indent)) output.out(line);
 }
 
 function extent({ rules, targets }: Config): string {

@@ -3,6 +3,7 @@ import type { Decision, Outcome } from "./decision.ts";
 import {
   type Act,
   type Cooldown,
+  type Freedom,
   type History,
   type Incident,
   incidentKey,
@@ -28,7 +29,7 @@ export function remember(
   return {
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),
-    waited: waitedNow(before, snapshot),
+    freedom: freedomNow(before, snapshot),
     incidents: incidentsNow(before, snapshot, evaluation.findings),
     acts: before.acts,
     cooldowns: before.cooldowns
@@ -62,13 +63,17 @@ function blockingNow(
   return now;
 }
 
-function waitedNow(before: History, snapshot: Snapshot): Map<string, number> {
-  const now = new Map<string, number>();
+function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
+  const now = new Map<string, Freedom>();
   const waiting = new Set((snapshot.waits ?? []).map((wait) => wait.waiter));
+  const unread = snapshot.waits === null && snapshot.contended;
   for (const session of snapshot.sessions) {
-    const identity = sessionIdentity(session);
-    const last = waiting.has(session.key) ? snapshot.atMs : before.waited.get(identity);
-    if (last !== undefined) now.set(identity, last);
+    const key = subjectKey(session);
+    if (key === null) continue;
+    const last = before.freedom.get(key);
+    if (waiting.has(session.key)) now.set(key, { sinceMs: null, waited: true });
+    else if (!unread) now.set(key, { sinceMs: last?.sinceMs ?? snapshot.atMs, waited: last?.waited === true });
+    else if (last !== undefined) now.set(key, last);
   }
   return now;
 }

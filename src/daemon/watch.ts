@@ -53,6 +53,7 @@ export function watch(context: WatchContext): Watch {
   const once = createOnce();
   let failures = 0;
   let renewals = 0;
+  let hadGaps = false;
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asked[] = [];
   let bell = new AbortController();
@@ -93,6 +94,7 @@ export function watch(context: WatchContext): Watch {
       });
       for (const one of answering) one.resolve(result);
       say(result.sentence);
+      sayGaps(result.snapshot.gaps);
       once.clear("look");
       await rest(untilNext(result));
     } catch (error) {
@@ -120,6 +122,14 @@ export function watch(context: WatchContext): Watch {
   const say = (sentence: string): void => {
     state = { ...state, sentence };
     if (once.changed("sentence", sentence)) log.info({ target: name }, sentence);
+  };
+  /** What a look could not see is said when it changes, and when all is seen again. */
+  const sayGaps = (gaps: readonly string[]): void => {
+    const text = gaps.join("; ");
+    if (!once.changed("gaps", text.replace(/\d+/g, "#"))) return;
+    if (text !== "") log.warn({ target: name }, `not everything can be seen: ${text}`);
+    else if (hadGaps) log.info({ target: name }, "everything can be seen again");
+    hadGaps = text !== "";
   };
   const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
     log[level]({ target: name, ...facts }, text);

@@ -74,7 +74,7 @@ test("observe, the default, tells once per incident and touches nobody", async (
   for (let look = 0; look < 3; look++) {
     const { code, out } = await lockwarden(["once", "--config", here.config]);
     assert.equal(code, 0);
-    assert.match(out, /spares \d+,[0-9a-f.]+ \(login_service\).*mode is observe/);
+    assert.match(out, /would terminate \d+,[0-9a-f.]+ \(login_service\).*mode is observe/);
   }
   assert.equal(await isAlive(victim), true);
   assert.equal(told().length, 1);

@@ -60,7 +60,7 @@ for (const { major, postgres, here, sql } of stages) {
     for (const wait of [first, second, third]) {
       assert.deepEqual(wait?.relation, { database: "postgres", schema: "public", name: "account", ancestors: [] });
       assert.deepEqual(wait?.candidates, []);
-      assert.equal(typeof wait?.waitMs, "number");
+      assert.equal(typeof wait?.waitMs, major >= 14 ? "number" : "object"); // the server says it from 14 on
     }
     assert.deepEqual(blockers(snapshot, people[0]?.pid ?? "", false), [holder.pid]);
     const graph = waitGraph(snapshot);
