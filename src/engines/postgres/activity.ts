@@ -74,7 +74,7 @@ export async function readActivity(
   question: ActivityQuestion,
   signal: AbortSignal,
 ): Promise<ActivityLook> {
-  const ask = (table: typeof statements | typeof textless) =>
+  const ask = (table: typeof statements) =>
     connection.query(forVersion(table, connection.versionNumber), values, signal);
   const commands = question.maintenance ? forVersion(progressCommands, connection.versionNumber) : [];
   const values = [String(question.all), question.pids, commands];
