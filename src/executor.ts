@@ -118,11 +118,15 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
         const why = sent.kind === "uncertain" ? `: ${sent.error}` : "";
         return { ...none, kind: "unknown", text: `the connection was lost, so nobody knows whether it worked${why}` };
       }
-      const freed = evidence.waiters.map((waiter) => waiter.key).filter((key) => !proof.stillBlocked.includes(key));
-      const seen = { tookMs: none.tookMs, freed, next: proof.next };
-      if (isReleased(proof)) return { ...seen, kind: "released", text: releasedText(freed.length, tookMs, proof.next) };
+      if (isReleased(proof)) {
+        const freed = evidence.waiters.map((waiter) => waiter.key);
+        const text = releasedText(freed.length, tookMs, proof.next);
+        return { ...none, freed, next: proof.next, kind: "released", text };
+      }
+      // It still holds its locks; who stands behind its waiters, not asked about, still stands there.
       return {
-        ...seen,
+        ...none,
+        next: proof.next,
         kind: "survived",
         text: `it still holds its locks ${spokenDuration(tookMs)} after the ${action}`,
       };

@@ -13,7 +13,7 @@ import {
 import { anyGlob } from "./glob.ts";
 import { atMost, incidentKey, subjectKey } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
-import { isIdle, type Relation } from "./session.ts";
+import { isIdle, type Relation, type Session } from "./session.ts";
 import type { LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
@@ -103,8 +103,11 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
 
 type BlocksSource = NonNullable<Conditions["blocks"]>;
 
+/** Whose waiters, and in which graph. */
+export type CountedFrom = Pick<Blocker, "graph" | "sessions"> & Readonly<{ session: Pick<Session, "key"> }>;
+
 /** The waiters behind a session that a rule's `blocks` counts, nearest first; there may be thousands, so take only what is needed. */
-export function countedWaiters(source: BlocksSource, certain: boolean): (subject: Blocker) => Iterable<Behind> {
+export function countedWaiters(source: BlocksSource, certain: boolean): (subject: CountedFrom) => Iterable<Behind> {
   const table: ((relation: Relation) => boolean) | null =
     source.tables === undefined ? null : tablePattern(source.tables);
   const users = source.users === undefined ? null : anyGlob(source.users);

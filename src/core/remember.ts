@@ -13,7 +13,7 @@ import {
   subjectKey,
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
-import type { CompiledRule, Evaluation, Finding } from "./rules.ts";
+import type { CompiledRule, Evaluation } from "./rules.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { unreachable } from "./unreachable.ts";
@@ -30,7 +30,7 @@ export function remember(
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),
     freedom: freedomNow(before, snapshot),
-    incidents: incidentsNow(before, snapshot, evaluation.findings),
+    incidents: incidentsNow(before, snapshot, evaluation),
     acts: before.acts,
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
@@ -79,14 +79,15 @@ function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
 }
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
-function incidentsNow(before: History, snapshot: Snapshot, findings: readonly Finding[]): Map<string, Incident> {
+function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
   const present = new Set(snapshot.sessions.map(subjectKey).filter((key) => key !== null));
+  for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {
     if (present.has(incident.subject)) now.set(key, { ...incident, matched: false });
   }
-  for (const { rule, key: subject, inMs, excepted } of findings) {
-    if (inMs > 0 || excepted !== null) continue;
+  const open = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  for (const { rule, key: subject } of [...open, ...evaluation.untouchables]) {
     const key = incidentKey(rule.rule.name, subject);
     const known = before.incidents.get(key);
     const stepSinceMs = known?.matched === true ? known.stepSinceMs : snapshot.atMs;
