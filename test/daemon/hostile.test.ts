@@ -158,17 +158,17 @@ test("a long transaction that never rests for a moment is freed all the same, wh
   );
   const chatty = await service.person("chatty");
   await abandon(chatty, 5);
-  let alive = true;
+  const ended = new AbortController();
   const talk = async () => {
-    while (alive) {
+    while (!ended.signal.aborted) {
       await chatty.query("select 1");
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   };
-  const talking = talk().catch(() => (alive = false));
+  const talking = talk().catch(() => ended.abort());
   const waiting = logIn(await service.person("somebody"), 5);
   here.run();
-  await eventually(() => !alive);
+  await eventually(() => ended.signal.aborted);
   await waiting;
   await talking;
   const acts = await eventsOf(here, "outcome");

@@ -75,7 +75,7 @@ export async function readActivity(
   signal: AbortSignal,
 ): Promise<ActivityLook> {
   const ask = (table: typeof statements) =>
-    connection.query(forVersion(table, connection.versionNumber), values, signal);
+    connection.queryPrepared(forVersion(table, connection.versionNumber), values, signal);
   const commands = question.maintenance ? forVersion(progressCommands, connection.versionNumber) : [];
   const values = [String(question.all), question.pids, commands];
   // One stranger's text must not blind Lockwarden to everybody.
