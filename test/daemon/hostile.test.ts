@@ -151,26 +151,3 @@ test("an intent in the journal that nobody can make sense of does not keep its t
     [["odd", "recovered"]],
   );
 });
-
-test("a long transaction that never rests for a moment is freed all the same, where the rule asks only for its age", async () => {
-  const here = await place(
-    config("{name: r, match: {applications: [chatty], transaction_for: 1s, blocks: {for: 500ms}}, steps: [terminate]}"),
-  );
-  const chatty = await service.person("chatty");
-  await abandon(chatty, 5);
-  let alive = true;
-  const talk = async () => {
-    while (alive) {
-      await chatty.query("select 1");
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-  };
-  const talking = talk().catch(() => (alive = false));
-  const waiting = logIn(await service.person("somebody"), 5);
-  here.run();
-  await eventually(() => !alive);
-  await waiting;
-  await talking;
-  const acts = await eventsOf(here, "outcome");
-  assert.ok(acts.length <= 3, `${acts.length} tries`);
-});
