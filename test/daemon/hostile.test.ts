@@ -151,3 +151,30 @@ test("an intent in the journal that nobody can make sense of does not keep its t
     [["odd", "recovered"]],
   );
 });
+
+// The last one: the server's end ends everybody's connections.
+test("a server that crashes in the middle of a verification leaves an unknown outcome, not one that was never seen", async () => {
+  const here = await place(
+    config(
+      "{name: r, match: {applications: [swallower], state: active, blocks: {for: 500ms}}, steps: [cancel]}",
+      "verify_for: 1m",
+    ),
+  );
+  const swallower = await service.person("swallower");
+  await abandon(swallower, 6);
+  await swallower.query("savepoint s");
+  const hang = "do $$ begin perform pg_sleep(60); exception when query_canceled then perform pg_sleep(60); end $$";
+  swallower.query(hang).catch(() => undefined);
+  logIn(await service.person("somebody"), 6).catch(() => undefined);
+  const daemon = here.run();
+  const sent = "select from pg_stat_activity where query like '%lockwarden:prove%' and application_name = 'lockwarden'";
+  await eventually(async () => (await service.admin.query(sent)).rowCount === 1);
+  await service.postgres.restart("immediate");
+  const [event] = await eventually(async () => {
+    const found = await eventsOf(here, "outcome");
+    return found.length > 0 && found;
+  });
+  assert.ok(event?.event === "outcome");
+  assert.equal(event.outcome.kind, "unknown");
+  await eventually(() => daemon.lines().filter(({ msg }) => String(msg).startsWith("connected")).length === 2, 60_000);
+});
