@@ -152,6 +152,20 @@ test("an intent in the journal that nobody can make sense of does not keep its t
   );
 });
 
+test("who was told by one rule and ended by another is not said to have ended by itself", async () => {
+  const here = await place(
+    `${config("{name: look, match: {applications: [twice], idle_for: 500ms, blocks: {for: 200ms}}, steps: [notify]}")}
+  - {name: act, match: {applications: [twice], idle_for: 1s, blocks: {for: 500ms}}, steps: [terminate]}`,
+  );
+  const twice = await service.person("twice");
+  await abandon(twice, 7);
+  const login = logIn(await service.person("somebody"), 7);
+  const daemon = here.run();
+  await login;
+  await eventually(() => daemon.said().includes("rule look: the transaction ended"));
+  assert.doesNotMatch(daemon.said(), /rule look: the transaction ended by itself/);
+});
+
 // The last one: the server's end ends everybody's connections.
 test("a server that crashes in the middle of a verification leaves an unknown outcome, not one that was never seen", async () => {
   const here = await place(
