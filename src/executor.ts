@@ -3,7 +3,7 @@ import type { ActDecision, Outcome, Proof, Sent, Signal } from "./core/decision.
 import type { JournalEvent } from "./core/journal-event.ts";
 import { spokenDuration } from "./core/spoken-duration.ts";
 import { unreachable } from "./core/unreachable.ts";
-import type { Link } from "./engines/engine.ts";
+import { type Link, LinkLost } from "./engines/engine.ts";
 
 export type ExecutorContext = Readonly<{
   target: string;
@@ -88,8 +88,14 @@ async function verify({ evidence }: ActDecision, context: ExecutorContext, late:
     const stopping = context.signal.aborted;
     try {
       last = await context.link.prove(evidence, late);
-    } catch {
-      return last;
+    } catch (error) {
+      if (stopping || context.signal.aborted) return last;
+      // What was seen before the loss may not be true any more.
+      if (error instanceof LinkLost) return null;
+      context.alive();
+      if (performance.now() + pauseMs > until) return null;
+      await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
+      continue;
     }
     context.alive();
     if (isReleased(last) || stopping || performance.now() + pauseMs > until) return last;
@@ -116,7 +122,11 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
     case "uncertain": {
       if (proof === null) {
         const why = sent.kind === "uncertain" ? `: ${sent.error}` : "";
-        return { ...none, kind: "unknown", text: `the connection was lost, so nobody knows whether it worked${why}` };
+        return {
+          ...none,
+          kind: "unknown",
+          text: `nothing could be seen afterwards, so nobody knows whether it worked${why}`,
+        };
       }
       if (isReleased(proof)) {
         const freed = evidence.waiters.map((waiter) => waiter.key);

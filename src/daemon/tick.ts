@@ -222,7 +222,7 @@ function tellEnded(before: History, context: TickContext): void {
   for (const incident of before.incidents.values()) {
     if (memory.history.incidents.has(incident.key) || incident.told === null || incident.told === "observe") continue;
     const channels = settings.rules.find((one) => one.rule.name === incident.rule)?.rule.notify;
-    const what = isUntouchable(incident.subject) ? "it blocks nobody any more" : "the transaction ended by itself";
+    const what = isUntouchable(incident.subject) ? "it blocks nobody any more" : "the transaction ended";
     const text = `rule ${incident.rule}: ${what}`;
     const at = now().toISOString();
     if (!context.leader) continue;

@@ -64,3 +64,17 @@ test("a literal in dollar quotes is hidden whatever its tag is called", async ()
   const show = await queryText("masked");
   assert.equal(show("select $a1$secret$a1$, $$secret$$, $é2$secret$é2$, $1"), "select ?, ?, ?, $1");
 });
+
+test("a transaction that never rests for long is not missed: its last change is guarded only where its idling counts", () => {
+  const idle = (match: object) => {
+    const rule = { name: "r", match: { ...match, blocks: { for: "5s" } }, steps: ["terminate"] };
+    const look = snapshot()
+      .session(1, { idle: "8s", xact: "1m" })
+      .session(2)
+      .waits(2, { on: 1, for: "7s", table: "public.t" });
+    const [decision] = judge({ rules: [rule] }).look(look.build()).decisions;
+    return decision?.kind === "act" && decision.guard.sinceState;
+  };
+  assert.equal(idle({ transaction_for: "10s" }), false);
+  assert.equal(idle({ idle_for: "5s" }), true);
+});

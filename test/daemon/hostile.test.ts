@@ -152,25 +152,43 @@ test("an intent in the journal that nobody can make sense of does not keep its t
   );
 });
 
-test("a long transaction that never rests for a moment is freed all the same, where the rule asks only for its age", async () => {
+test("who was told by one rule and ended by another is not said to have ended by itself", async () => {
   const here = await place(
-    config("{name: r, match: {applications: [chatty], transaction_for: 1s, blocks: {for: 500ms}}, steps: [terminate]}"),
+    `${config("{name: look, match: {applications: [twice], idle_for: 500ms, blocks: {for: 200ms}}, steps: [notify]}")}
+  - {name: act, match: {applications: [twice], idle_for: 1s, blocks: {for: 500ms}}, steps: [terminate]}`,
   );
-  const chatty = await service.person("chatty");
-  await abandon(chatty, 5);
-  const ended = new AbortController();
-  const talk = async () => {
-    while (!ended.signal.aborted) {
-      await chatty.query("select 1");
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    }
-  };
-  const talking = talk().catch(() => ended.abort());
-  const waiting = logIn(await service.person("somebody"), 5);
-  here.run();
-  await eventually(() => ended.signal.aborted);
-  await waiting;
-  await talking;
-  const acts = await eventsOf(here, "outcome");
-  assert.ok(acts.length <= 3, `${acts.length} tries`);
+  const twice = await service.person("twice");
+  await abandon(twice, 7);
+  const login = logIn(await service.person("somebody"), 7);
+  const daemon = here.run();
+  await login;
+  await eventually(() => daemon.said().includes("rule look: the transaction ended"));
+  assert.doesNotMatch(daemon.said(), /rule look: the transaction ended by itself/);
+});
+
+// The last one: the server's end ends everybody's connections.
+test("a server that crashes in the middle of a verification leaves an unknown outcome, not one that was never seen", async () => {
+  const here = await place(
+    config(
+      "{name: r, match: {applications: [swallower], state: active, blocks: {for: 500ms}}, steps: [cancel]}",
+      "verify_for: 1m",
+    ),
+  );
+  const swallower = await service.person("swallower");
+  await abandon(swallower, 6);
+  await swallower.query("savepoint s");
+  const hang = "do $$ begin perform pg_sleep(60); exception when query_canceled then perform pg_sleep(60); end $$";
+  swallower.query(hang).catch(() => undefined);
+  logIn(await service.person("somebody"), 6).catch(() => undefined);
+  const daemon = here.run();
+  const sent = "select from pg_stat_activity where query like '%lockwarden:prove%' and application_name = 'lockwarden'";
+  await eventually(async () => (await service.admin.query(sent)).rowCount === 1);
+  await service.postgres.restart("immediate");
+  const [event] = await eventually(async () => {
+    const found = await eventsOf(here, "outcome");
+    return found.length > 0 && found;
+  });
+  assert.ok(event?.event === "outcome");
+  assert.equal(event.outcome.kind, "unknown");
+  await eventually(() => daemon.lines().filter(({ msg }) => String(msg).startsWith("connected")).length === 2, 60_000);
 });
