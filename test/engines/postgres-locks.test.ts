@@ -51,7 +51,7 @@ for (const { major, postgres, here } of made) {
     for (const wait of [first, second, third]) {
       assert.deepEqual(wait?.relation, { database: "postgres", schema: "public", name: "account", ancestors: [] });
       assert.deepEqual(wait?.candidates, []);
-      assert.equal(typeof wait?.waitMs, "number");
+      assert.equal(wait?.waitMs === null, major < 14);
     }
     assert.deepEqual(blockers(snapshot, people[0]?.pid ?? "", false), [holder.pid]);
     const graph = waitGraph(snapshot);
@@ -226,7 +226,8 @@ for (const { major, postgres, here } of made) {
     await leave(holder, ...waiters);
   });
 
-  test(`${major}: a parallel worker that waits stands for its leader`, async () => {
+  const noLeader = major < 13 && "12 does not say who a worker's leader is";
+  test(`${major}: a parallel worker that waits stands for its leader`, { skip: noLeader }, async () => {
     await sql("create table hidden_inside ()");
     await sql("create table wide as select generate_series(1, 20000) as n");
     await sql(`create function peek(int) returns bigint language plpgsql parallel safe as
