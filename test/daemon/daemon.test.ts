@@ -92,6 +92,22 @@ test("the release comes at the threshold, not at the next poll", async () => {
   assert.equal(await isAlive(victim), false);
 });
 
+test("with a cron expression as poll it looks at its moments, follows up what it saw, and not before", async () => {
+  const here = await place(config({ applications: "scheduled", poll: "0 0 3 29 2 *" }));
+  const daemon = here.run();
+  const { victim, login } = await stuck("scheduled", 9);
+  await eventually(() => connections(daemon) === 1);
+  await here.write(config({ applications: "scheduled", poll: "0 0 4 29 2 *" }));
+  daemon.child.kill("SIGHUP");
+  await eventually(async () => (await eventsOf(here, "reload")).length === 1);
+  assert.equal(await isAlive(victim), true);
+  assert.equal(daemon.said().includes("waits for a lock"), false); // no look yet
+  await here.write(config({ applications: "scheduled", poll: "* * * * * *" }));
+  daemon.child.kill("SIGHUP");
+  await login;
+  assert.equal(await isAlive(victim), false);
+});
+
 test("a second daemon on the same state folder is refused, and the first goes on", async () => {
   const here = await place(config({ applications: "nobody" }));
   const daemon = here.run();
