@@ -21,16 +21,18 @@ type Way = Readonly<{
   mend(here: Place, daemon: Running): Promise<void>;
 }>;
 
-const ways: readonly Way[] = [
-  {
-    name: "something else stands in its place",
-    spoil: async ({ stateDir }) => {
-      await rename(join(stateDir, "journal.jsonl"), join(stateDir, "journal.old"));
-      await mkdir(join(stateDir, "journal.jsonl"));
-      return null;
-    },
-    mend: ({ stateDir }) => rmdir(join(stateDir, "journal.jsonl")),
+const replaced: Way = {
+  name: "something else stands in its place",
+  spoil: async ({ stateDir }) => {
+    await rename(join(stateDir, "journal.jsonl"), join(stateDir, "journal.old"));
+    await mkdir(join(stateDir, "journal.jsonl"));
+    return null;
   },
+  mend: ({ stateDir }) => rmdir(join(stateDir, "journal.jsonl")),
+};
+
+const ways: readonly Way[] = [
+  replaced,
   {
     name: "the disk is full",
     spoil: async (_here, { child }) => {
@@ -81,8 +83,8 @@ channels:
     assert.ok(await lives());
 
     await mend(here, daemon);
-    await login;
     await eventually(() => daemon.lines().some((line) => line["pid"] === pid && line["outcome"] === "released"));
+    await login;
     assert.equal(saying("nothing is acted on: cannot ").length, 1);
     assert.equal(saying("the journal can be written again: Lockwarden acts again").length > 0, true);
     await eventually(() => mailed("the journal can be written again").length > 0);
@@ -99,3 +101,21 @@ channels:
     );
   });
 }
+
+test("when nothing else wants to be written the daemon tries the journal by itself, and then acts", async () => {
+  const here = await place(`mode: enforce\ntargets: [{name: app, url: "${service.url}"}]\n${stuckRule}`);
+  const daemon = here.run();
+  await eventually(() => daemon.said().includes("nothing to do"));
+  await replaced.spoil(here, daemon);
+  const { pid, lives, login } = await stuckLogin(service, 9);
+  await eventually(() => daemon.said().includes("is spared (journal)"));
+  assert.ok(await lives());
+  await replaced.mend(here, daemon);
+  await eventually(() => daemon.lines().some((line) => line["pid"] === pid && line["outcome"] === "released"));
+  await login;
+  const acts = await eventually(async () => {
+    const events = (await here.journal()).map(({ event }) => event);
+    return events.includes("outcome") && events;
+  });
+  assert.deepEqual(acts, ["resumed", "intent", "outcome"]);
+});

@@ -10,6 +10,13 @@ const services: LoginService[] = [];
 for (const major of majors()) services.push(await loginService({ major }));
 const newest = services.at(-1) as LoginService;
 
+type Printed = Readonly<{
+  targets: readonly Readonly<{
+    target: string;
+    decisions: readonly Readonly<Record<string, unknown> & { session: Readonly<Record<string, unknown>> }>[];
+  }>[];
+}>;
+
 function configOf(url: string, mode = "enforce"): string {
   return `mode: ${mode}\ntargets: [{name: app, url: "${url}"}]\n${stuckRule}`;
 }
@@ -45,9 +52,9 @@ for (const [index, service] of services.entries()) {
     const ended = await once(here, "--json");
     assertEnded(ended, { code: 0, out: /^\{.*\}\n$/ });
     await login;
-    const { targets, ...others } = JSON.parse(ended.out) as { targets: { target: string; decisions: unknown[] }[] };
+    const { targets, ...others } = JSON.parse(ended.out) as Printed;
     assert.deepEqual(others, {});
-    const [decision] = (targets[0]?.decisions ?? []) as Record<"session", Record<string, unknown>>[];
+    const [decision] = targets[0]?.decisions ?? [];
     assert.ok(decision);
     assert.deepEqual(targets, [{ target: "app", decisions: [decision] }]);
     const { sessionId, ...session } = decision.session;
@@ -60,7 +67,7 @@ for (const [index, service] of services.entries()) {
       client: "127.0.0.1",
       state: "idle in transaction",
     });
-    const { reason, outcomeText, ...rest } = decision as Record<string, unknown>;
+    const { reason, outcomeText, ...rest } = decision;
     assert.match(String(reason), /^idle in transaction, idle for /);
     assert.match(String(outcomeText), /^1 session freed after /);
     assert.deepEqual(
@@ -85,10 +92,8 @@ test("in mode observe it says what it would do, and touches nobody", async () =>
   const { pid, lives, release } = await stuckLogin(newest, 3);
   const said = new RegExp(`^app: stuck-login: would terminate ${pid},.*; mode is observe\\n$`);
   assertEnded(await once(here), { code: 0, out: said });
-  const { targets } = JSON.parse((await once(here, "--json")).out) as {
-    targets: { decisions: Record<string, unknown>[] }[];
-  };
-  const decision = targets[0]?.decisions[0];
+  const { targets } = JSON.parse((await once(here, "--json")).out) as Printed;
+  const [decision] = targets[0]?.decisions ?? [];
   assert.deepEqual(
     [decision?.["decision"], decision?.["by"], decision?.["action"], decision?.["outcome"]],
     ["spare", "observe", "terminate", null],
@@ -157,6 +162,18 @@ test("a server that refuses the signal is told as such, and the victim lives", a
   });
   assert.ok(await lives());
   assert.deepEqual(await eventsOf(here), ["intent", "outcome"]);
+  await release();
+});
+
+test("a superuser whom the config gives up is denied by the server, though the role lacks nothing", async () => {
+  const here = await place(`${configOf(newest.url)}\nprotect: {superusers: false}`);
+  const { pid, lives, release } = await stuckLogin(newest, 10, "postgres");
+  assertEnded(await once(here), {
+    code: 3,
+    out: new RegExp(`^app: stuck-login: terminate ${pid},.* → denied: the server refused: .*\\n$`),
+    err: /warn .*denied/,
+  });
+  assert.ok(await lives());
   await release();
 });
 
