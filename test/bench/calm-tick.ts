@@ -70,7 +70,7 @@ async function watchdogPids(superuser: pg.Client, floorPid: string): Promise<rea
 async function measureSize(size: number, { link, floor, watchdogs }: Wires): Promise<Size> {
   const signal = AbortSignal.timeout(120_000);
   const tick = () => timed(() => link.read(calmLook, signal));
-  const count = () => timed(() => floor.query(floorSql, [], signal));
+  const count = () => timed(() => floor.queryPrepared(floorSql, [], signal));
   for (let round = 0; round < warmUps; round++) await Promise.all([tick(), count()]);
   const before = await usage(watchdogs, floor.pid);
   const pairs: Pair[] = [];
