@@ -151,7 +151,9 @@ export function watch(context: WatchContext): Watch {
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
       await context.recover(link, signal);
+      await lead(link);
       let due = firstLook(settings().target);
+      if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
       while (!signal.aborted) {
         const rung = await rest(due);
         if (signal.aborted) break;

@@ -8,7 +8,7 @@ import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 
 const service = await loginService();
 
-/** A daemon with this poll looks when it starts, and then only when it is asked. */
+/** A daemon with this poll looks only when it is asked. */
 const onlyWhenAsked = "0 0 29 2 *";
 
 function config(mode = "enforce"): string {
@@ -17,7 +17,7 @@ function config(mode = "enforce"): string {
 
 async function resting(here: Place): Promise<Running> {
   const daemon = here.run();
-  await eventually(() => daemon.said().includes("nothing to do"));
+  await eventually(() => daemon.said().includes("the first look is at"));
   return daemon;
 }
 
