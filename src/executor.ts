@@ -3,7 +3,7 @@ import type { ActDecision, Outcome, Proof, Sent, Signal } from "./core/decision.
 import type { JournalEvent } from "./core/journal-event.ts";
 import { spokenDuration } from "./core/spoken-duration.ts";
 import { unreachable } from "./core/unreachable.ts";
-import type { Link } from "./engines/engine.ts";
+import { type Link, LinkLost } from "./engines/engine.ts";
 
 export type ExecutorContext = Readonly<{
   target: string;
@@ -88,8 +88,14 @@ async function verify({ evidence }: ActDecision, context: ExecutorContext, late:
     const stopping = context.signal.aborted;
     try {
       last = await context.link.prove(evidence, late);
-    } catch {
-      return last;
+    } catch (error) {
+      if (stopping || context.signal.aborted) return last;
+      // What was seen before the loss may not be true any more.
+      if (error instanceof LinkLost) return null;
+      context.alive();
+      if (performance.now() + pauseMs > until) return null;
+      await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
+      continue;
     }
     context.alive();
     if (isReleased(last) || stopping || performance.now() + pauseMs > until) return last;
@@ -116,13 +122,21 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
     case "uncertain": {
       if (proof === null) {
         const why = sent.kind === "uncertain" ? `: ${sent.error}` : "";
-        return { ...none, kind: "unknown", text: `the connection was lost, so nobody knows whether it worked${why}` };
+        return {
+          ...none,
+          kind: "unknown",
+          text: `nothing could be seen afterwards, so nobody knows whether it worked${why}`,
+        };
       }
-      const freed = evidence.waiters.map((waiter) => waiter.key).filter((key) => !proof.stillBlocked.includes(key));
-      const seen = { tookMs: none.tookMs, freed, next: proof.next };
-      if (isReleased(proof)) return { ...seen, kind: "released", text: releasedText(freed.length, tookMs, proof.next) };
+      if (isReleased(proof)) {
+        const freed = evidence.waiters.map((waiter) => waiter.key);
+        const text = releasedText(freed.length, tookMs, proof.next);
+        return { ...none, freed, next: proof.next, kind: "released", text };
+      }
+      // It still holds its locks; who stands behind its waiters, not asked about, still stands there.
       return {
-        ...seen,
+        ...none,
+        next: proof.next,
         kind: "survived",
         text: `it still holds its locks ${spokenDuration(tookMs)} after the ${action}`,
       };

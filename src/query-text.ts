@@ -52,7 +52,11 @@ function rebuild(bytes: Buffer, tokens: ReturnType<Scan>["tokens"]): string {
 }
 
 function isConstant(token: string): boolean {
-  return token.includes("'") || (/^[.\d]/.test(token) && token !== "." && token !== "..") || /^\$[^\d]*\$/.test(token);
+  return (
+    token.includes("'") ||
+    (/^[.\d]/.test(token) && token !== "." && token !== "..") ||
+    /^\$(?:[^\d$][^$]*)?\$/.test(token)
+  );
 }
 
 function firstWord(text: string): string {

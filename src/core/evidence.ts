@@ -42,7 +42,8 @@ export function guardOf(finding: Finding, protectMaintenance: boolean): Guard {
   const { match } = rule.rule;
   const own = rule.ownWait?.(subject) ?? null;
   return {
-    sinceState: isIdle(session),
+    // A transaction that never rests for long is the same for all that; without one, the last change is all there is.
+    sinceState: isIdle(session) && (match.idle_for !== undefined || session.transaction.kind === "none"),
     sinceQuery: session.state === "active" && (match.query_for !== undefined || match.query !== undefined),
     blocks: match.blocks === undefined ? null : blocksGuard(finding, match.blocks.waiters),
     waits: own === null ? null : { lock: own.lock, mode: own.mode, waitAt: own.waitAt },

@@ -36,12 +36,15 @@ export type Cooldown = Readonly<{
   locks: ReadonlySet<string>;
 }>;
 
+/** `sinceMs`: since which look it has been seen to wait for nobody; null: it waits. `waited`: it was seen to wait before. */
+export type Freedom = Readonly<{ sinceMs: number | null; waited: boolean }>;
+
 export type History = Readonly<{
   serverId: string | null;
   /** `rule subject` → since when it has continuously blocked somebody, as the rule counts them. */
   blocking: ReadonlyMap<string, number>;
-  /** Session → when it was last seen waiting itself: before that it was nobody's root. */
-  waited: ReadonlyMap<string, number>;
+  /** Transaction (or session without one) → what was seen of its own waiting. */
+  freedom: ReadonlyMap<string, Freedom>;
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
@@ -50,7 +53,7 @@ export type History = Readonly<{
 export const noHistory: History = {
   serverId: null,
   blocking: new Map(),
-  waited: new Map(),
+  freedom: new Map(),
   incidents: new Map(),
   acts: [],
   cooldowns: [],
@@ -67,7 +70,7 @@ export function afterReconnect(history: History): History {
   for (const [key, incident] of history.incidents) {
     incidents.set(key, { ...incident, step: 0, cancelled: false, done: false, matched: false });
   }
-  return { ...history, blocking: new Map(), waited: new Map(), incidents };
+  return { ...history, blocking: new Map(), freedom: new Map(), incidents };
 }
 
 /** The transaction while there is one, else the session itself; null when neither can be told. */

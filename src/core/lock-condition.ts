@@ -11,9 +11,9 @@ import {
   unknown,
 } from "./condition.ts";
 import { anyGlob } from "./glob.ts";
-import { atMost, incidentKey, sessionIdentity, subjectKey } from "./history.ts";
+import { atMost, incidentKey, subjectKey } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
-import type { Relation } from "./session.ts";
+import { isIdle, type Relation, type Session } from "./session.ts";
 import type { LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
@@ -103,8 +103,11 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
 
 type BlocksSource = NonNullable<Conditions["blocks"]>;
 
+/** Whose waiters, and in which graph. */
+export type CountedFrom = Pick<Blocker, "graph" | "sessions"> & Readonly<{ session: Pick<Session, "key"> }>;
+
 /** The waiters behind a session that a rule's `blocks` counts, nearest first; there may be thousands, so take only what is needed. */
-export function countedWaiters(source: BlocksSource, certain: boolean): (subject: Blocker) => Iterable<Behind> {
+export function countedWaiters(source: BlocksSource, certain: boolean): (subject: CountedFrom) => Iterable<Behind> {
   const table: ((relation: Relation) => boolean) | null =
     source.tables === undefined ? null : tablePattern(source.tables);
   const users = source.users === undefined ? null : anyGlob(source.users);
@@ -136,11 +139,21 @@ export function blockedMs(rule: string, subject: Blocker, counted: Iterable<Behi
   const key = subjectKey(session);
   const since = key === null ? undefined : history.blocking.get(incidentKey(rule, key));
   const seen = since === undefined ? 0 : snapshot.atMs - since;
-  const waited = history.waited.get(sessionIdentity(session));
-  const age = session.transaction.kind === "open" ? session.transaction.ageMs : session.connectedMs;
-  // One that was itself queueing a moment ago has blocked as a root only since then, however long others have waited.
-  const bound = waited === undefined ? age : atMost(snapshot.atMs - waited, age);
-  return direct.reduce((longest, wait) => Math.max(longest, atMost(wait.waitMs ?? 0, bound)), seen);
+  return direct.reduce((longest, wait) => Math.max(longest, atMost(wait.waitMs ?? 0, boundMs(subject, wait))), seen);
+}
+
+/**
+ * How long it can be trusted to have stood in this waiter's way as a root. A row's waiter began to wait when the row was
+ * taken. In the queue for a table all wait from their own beginning, behind one holder after the other: who has just got
+ * the table blocks nobody for longer than it was seen to wait for nobody itself, or has been idle.
+ */
+function boundMs({ session, snapshot, history, graph }: Blocker, wait: LockWait): number | null {
+  const ageMs = session.transaction.kind === "open" ? session.transaction.ageMs : session.connectedMs;
+  if (!graph.isRoot(session.key)) return ageMs; // a rule for waiters: in the queue it has stood all the time
+  const freedom = history.freedom.get(subjectKey(session) ?? "");
+  if (wait.locktype === "transactionid" && freedom?.waited !== true) return ageMs;
+  const freeMs = typeof freedom?.sinceMs === "number" ? snapshot.atMs - freedom.sinceMs : 0;
+  return atMost(isIdle(session) ? Math.max(freeMs, session.stateMs ?? 0) : freeMs, ageMs);
 }
 
 function blocksConditions(source: Conditions["blocks"], context: ConditionContext): Condition[] {

@@ -33,9 +33,12 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
   const oldest = new Set<string>();
   return [...findings].sort(byAge).map((finding) => {
     const draft = draftOf(finding, history, circumstances);
-    if (draft.kind !== "signal") return draft.decision;
     const { rule, subject } = finding;
     const name = rule.rule.name;
+    if (draft.kind !== "signal") {
+      if (isOnLadder(finding, draft.decision)) oldest.add(name);
+      return draft.decision;
+    }
     const spare = (by: SpareBy, reason: Reason): Decision => ({ ...draft.judged, kind: "spare", by, reason });
     const because = (code: string, text: string) => amend(draft.judged.reason, code, text);
     if (rule.rule.victims === "oldest" && oldest.has(name)) {
@@ -56,6 +59,12 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
     oldest.add(name);
     return { ...draft.judged, kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) };
   });
+}
+
+/** The rule is busy with it, or has done with it what it can: it stays the oldest as long as it is there. */
+function isOnLadder({ inMs }: Finding, decision: Decision): boolean {
+  if (inMs > 0) return false;
+  return decision.kind !== "spare" || decision.by === "done";
 }
 
 function byAge(a: Finding, b: Finding): number {

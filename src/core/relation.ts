@@ -12,7 +12,15 @@ export function tablePattern(patterns: readonly string[]): (relation: Relation) 
         test(inDatabase ? `${relation.database}.${name}` : name),
       );
   });
-  return (relation) => tests.some((test) => test(relation));
+  // Thousands of locks are on few tables, and an engine hands out one record for each table.
+  const known = new WeakMap<Relation, boolean>();
+  return (relation) => {
+    const before = known.get(relation);
+    if (before !== undefined) return before;
+    const found = tests.some((test) => test(relation));
+    known.set(relation, found);
+    return found;
+  };
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Decision, Outcome } from "./decision.ts";
 import {
   type Act,
   type Cooldown,
+  type Freedom,
   type History,
   type Incident,
   incidentKey,
@@ -12,7 +13,7 @@ import {
   subjectKey,
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
-import type { CompiledRule, Evaluation, Finding } from "./rules.ts";
+import type { CompiledRule, Evaluation } from "./rules.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { unreachable } from "./unreachable.ts";
@@ -28,8 +29,8 @@ export function remember(
   return {
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),
-    waited: waitedNow(before, snapshot),
-    incidents: incidentsNow(before, snapshot, evaluation.findings),
+    freedom: freedomNow(before, snapshot),
+    incidents: incidentsNow(before, snapshot, evaluation),
     acts: before.acts,
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
@@ -62,26 +63,31 @@ function blockingNow(
   return now;
 }
 
-function waitedNow(before: History, snapshot: Snapshot): Map<string, number> {
-  const now = new Map<string, number>();
+function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
+  const now = new Map<string, Freedom>();
   const waiting = new Set((snapshot.waits ?? []).map((wait) => wait.waiter));
+  const unread = snapshot.waits === null && snapshot.contended;
   for (const session of snapshot.sessions) {
-    const identity = sessionIdentity(session);
-    const last = waiting.has(session.key) ? snapshot.atMs : before.waited.get(identity);
-    if (last !== undefined) now.set(identity, last);
+    const key = subjectKey(session);
+    if (key === null) continue;
+    const last = before.freedom.get(key);
+    if (waiting.has(session.key)) now.set(key, { sinceMs: null, waited: true });
+    else if (!unread) now.set(key, { sinceMs: last?.sinceMs ?? snapshot.atMs, waited: last?.waited === true });
+    else if (last !== undefined) now.set(key, last);
   }
   return now;
 }
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
-function incidentsNow(before: History, snapshot: Snapshot, findings: readonly Finding[]): Map<string, Incident> {
+function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
   const present = new Set(snapshot.sessions.map(subjectKey).filter((key) => key !== null));
+  for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {
     if (present.has(incident.subject)) now.set(key, { ...incident, matched: false });
   }
-  for (const { rule, key: subject, inMs, excepted } of findings) {
-    if (inMs > 0 || excepted !== null) continue;
+  const open = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  for (const { rule, key: subject } of [...open, ...evaluation.untouchables]) {
     const key = incidentKey(rule.rule.name, subject);
     const known = before.incidents.get(key);
     const stepSinceMs = known?.matched === true ? known.stepSinceMs : snapshot.atMs;

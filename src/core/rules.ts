@@ -1,16 +1,10 @@
 import type { Conditions, Rule } from "../config/schema.ts";
-import {
-  ageConditions,
-  type Blocker,
-  type Condition,
-  type Patterns,
-  type Subject,
-  sessionConditions,
-} from "./condition.ts";
+import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
 import { type History, incidentKey, onServer, subjectKey } from "./history.ts";
-import { countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { type CountedFrom, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
+import { type Untouchable, untouchables } from "./untouchable.ts";
 import { type Behind, type WaitGraph, waitGraph } from "./wait-graph.ts";
 
 /** A rule ready to judge. */
@@ -25,7 +19,7 @@ export type CompiledRule = Readonly<{
   /** The wait that its `waits` is about; null for a rule without. */
   ownWait: ((subject: Subject) => LockWait | null) | null;
   /** The waiters that its `blocks` counts. */
-  counted: (subject: Blocker) => Iterable<Behind>;
+  counted: (subject: CountedFrom) => Iterable<Behind>;
 }>;
 
 /** One session that one rule matched in one snapshot, or will match in `inMs` if nothing changes. */
@@ -43,6 +37,8 @@ export type Evaluation = Readonly<{
   findings: readonly Finding[];
   /** These findings rest on a look without locks: look again with them before anything is decided. */
   needsLocks: boolean;
+  /** Roots that no signal may reach. */
+  untouchables: readonly Untouchable[];
   graph: WaitGraph;
 }>;
 
@@ -91,11 +87,11 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
-      const done = history.incidents.get(incidentKey(rule.rule.name, key))?.done;
-      needsLocks ||= snapshot.waits === null && finding.inMs === 0 && done !== true;
+      if (needsLocks || snapshot.waits !== null || finding.inMs > 0) continue;
+      needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
   }
-  return { findings, needsLocks, graph };
+  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph };
 }
 
 function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {

@@ -134,7 +134,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     for (const target of next.config.targets) {
       const kept = watched.get(target.name);
       if (kept === undefined) begin(target);
-      else void kept.watch.lookNow().catch(() => undefined); // its loop says what goes wrong
+      else kept.watch.wake();
     }
     for (const warning of next.warnings) log.warn({}, renderMistake(warning));
     log.info({ config: next.digest, mode: next.config.mode }, "reloaded: the changed config is in force");

@@ -2,7 +2,7 @@ import type { Outcome } from "../core/decision.ts";
 import { subjectText } from "../core/news.ts";
 import type { Intent } from "../core/recovery.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
-import type { Link } from "../engines/engine.ts";
+import { type Link, LinkLost } from "../engines/engine.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 
@@ -36,7 +36,10 @@ export function recovery({ intents, journal, log, shout, now }: RecoveryContext)
   return {
     lookInto: async (link, target, signal) => {
       for (const intent of open.filter((one) => one.target === target)) {
-        const outcome = await whatBecameOf(intent, link, now(), signal);
+        const outcome = await whatBecameOf(intent, link, now(), signal).catch((error: unknown) => {
+          if (error instanceof LinkLost || signal.aborted) throw error;
+          return unreadable(error);
+        });
         // A journal that cannot be written says so itself; the intent stays open until it can.
         await close(intent, outcome).catch(() => undefined);
       }
@@ -51,6 +54,12 @@ export function recovery({ intents, journal, log, shout, now }: RecoveryContext)
 }
 
 const nothing = { tookMs: 0, freed: [], next: null };
+
+/** Of another version, say, or edited by hand: the target is watched all the same. */
+function unreadable(error: unknown): Outcome {
+  const why = error instanceof Error ? error.message : String(error);
+  return { ...nothing, kind: "unknown", text: `what became of its victim cannot be looked into: ${why}` };
+}
 
 async function whatBecameOf({ at, decision }: Intent, link: Link, now: Date, signal: AbortSignal): Promise<Outcome> {
   const ago = spokenDuration(now.getTime() - Date.parse(at));

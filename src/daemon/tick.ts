@@ -6,6 +6,7 @@ import { type Circumstances, nextChangeMs, plan } from "../core/plan.ts";
 import { afterOutcome, forgetOldActs, remember } from "../core/remember.ts";
 import { type Evaluation, evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import { isUntouchable, spareUntouchables } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
 import { execute, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
@@ -61,7 +62,10 @@ export async function tick(context: TickContext): Promise<TickResult> {
   );
   tellEnded(before, context);
   const circumstances = circumstancesOf(context, snapshot);
-  const decisions = plan(evaluation.findings, memory.history, circumstances);
+  const decisions = [
+    ...plan(evaluation.findings, memory.history, circumstances),
+    ...spareUntouchables(evaluation.untouchables, { snapshot, config: settings.digest }),
+  ];
   const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
   const judgements: Judgement[] = [];
   let again = false;
@@ -218,7 +222,8 @@ function tellEnded(before: History, context: TickContext): void {
   for (const incident of before.incidents.values()) {
     if (memory.history.incidents.has(incident.key) || incident.told === null || incident.told === "observe") continue;
     const channels = settings.rules.find((one) => one.rule.name === incident.rule)?.rule.notify;
-    const text = `rule ${incident.rule}: the transaction ended by itself`;
+    const what = isUntouchable(incident.subject) ? "it blocks nobody any more" : "the transaction ended";
+    const text = `rule ${incident.rule}: ${what}`;
     const at = now().toISOString();
     if (!context.leader) continue;
     context.tell(

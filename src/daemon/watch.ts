@@ -35,8 +35,8 @@ export type Watch = Readonly<{
   state(): WatchState;
   /** Looks now; rejects when the target cannot be looked at. */
   lookNow(): Promise<TickResult>;
-  /** Drops the connection and connects anew, with the settings of that moment. */
-  renew(): void;
+  /** The settings have changed: looks now, unless the schedule says otherwise. */
+  wake(): void;
 }>;
 
 const firstBackoffMs = 500;
@@ -52,7 +52,7 @@ export function watch(context: WatchContext): Watch {
   const memory: Memory = { history: noHistory };
   const once = createOnce();
   let failures = 0;
-  let renewals = 0;
+  let hadGaps = false;
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asked[] = [];
   let bell = new AbortController();
@@ -62,8 +62,8 @@ export function watch(context: WatchContext): Watch {
     // One statement may take its timeout, and a connection to another database its own.
     pulse.expect(name, performance.now() + afterMs + target.statement_timeout + target.connect_timeout);
   };
-  /** Until the moment that `leftMs` counts down to, or until the bell rings. */
-  const rest = async (leftMs: () => number): Promise<void> => {
+  /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
+  const rest = async (leftMs: () => number): Promise<boolean> => {
     const ring = bell;
     for (let left = leftMs(); left > 0 && !ring.signal.aborted && !signal.aborted; left = leftMs()) {
       // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
@@ -73,10 +73,11 @@ export function watch(context: WatchContext): Watch {
     }
     if (ring.signal.aborted) bell = new AbortController();
     expect(0);
+    return ring.signal.aborted;
   };
 
-  /** One look, and the rest until the next. */
-  const lookOnce = async (link: Link): Promise<void> => {
+  /** One look; counts down to the next. */
+  const lookOnce = async (link: Link): Promise<() => number> => {
     const answering = asked.splice(0);
     try {
       await context.journal.mend();
@@ -93,15 +94,16 @@ export function watch(context: WatchContext): Watch {
       });
       for (const one of answering) one.resolve(result);
       say(result.sentence);
+      sayGaps(result.snapshot.gaps);
       once.clear("look");
-      await rest(untilNext(result));
+      return untilNext(result);
     } catch (error) {
       for (const one of answering) one.reject(error);
       if (error instanceof LinkLost || signal.aborted) throw error;
       // A failed look is a finished one: the next comes when it is due.
       const text = messageOf(error);
       if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
-      await rest(sooner(untilPoll(settings().target), countdown(longestBackoffMs)));
+      return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
     }
   };
   const lead = async (link: Link): Promise<void> => {
@@ -121,6 +123,14 @@ export function watch(context: WatchContext): Watch {
     state = { ...state, sentence };
     if (once.changed("sentence", sentence)) log.info({ target: name }, sentence);
   };
+  /** What a look could not see is said when it changes, and when all is seen again. */
+  const sayGaps = (gaps: readonly string[]): void => {
+    const text = gaps.join("; ");
+    if (!once.changed("gaps", text.replace(/\d+/g, "#"))) return;
+    if (text !== "") log.warn({ target: name }, `not everything can be seen: ${text}`);
+    else if (hadGaps) log.info({ target: name }, "everything can be seen again");
+    hadGaps = text !== "";
+  };
   const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
     log[level]({ target: name, ...facts }, text);
   };
@@ -132,7 +142,6 @@ export function watch(context: WatchContext): Watch {
   };
 
   const connected = async (): Promise<void> => {
-    const mine = renewals;
     expect(0);
     const link = await engine.connect(settings().target, signal);
     try {
@@ -142,9 +151,14 @@ export function watch(context: WatchContext): Watch {
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
       await context.recover(link, signal);
-      const isCurrent = () => renewals === mine && !signal.aborted;
-      while (isCurrent()) {
-        await lookOnce(link);
+      let due = firstLook(settings().target);
+      while (!signal.aborted) {
+        const rung = await rest(due);
+        if (signal.aborted) break;
+        // Only woken, by a reload: a schedule may say that it is not time yet.
+        if (rung && asked.length === 0) due = firstLook(settings().target);
+        if (rung && asked.length === 0 && due() > 0) continue;
+        due = await lookOnce(link);
         failures = 0;
       }
     } finally {
@@ -182,10 +196,7 @@ export function watch(context: WatchContext): Watch {
         asked.push({ resolve, reject });
         bell.abort();
       }),
-    renew: () => {
-      renewals++;
-      bell.abort();
-    },
+    wake: () => bell.abort(),
   };
 }
 
@@ -195,6 +206,11 @@ function untilPoll({ poll, timezone }: Target): () => number {
   if (parsed.kind === "every") return countdown(parsed.ms);
   const due = nextCron(parsed.expression, timezone, Date.now());
   return () => (due === null ? Number.POSITIVE_INFINITY : due - Date.now());
+}
+
+/** At once; with a cron expression as `poll`, at its next moment. */
+function firstLook(target: Target): () => number {
+  return parsePoll(target.poll).kind === "every" ? countdown(0) : untilPoll(target);
 }
 
 function countdown(ms: number): () => number {

@@ -63,7 +63,8 @@ function liveScreen({ out, columns, colour }: ScreenOutput): Screen {
     const climb = shown.length === 0 ? "" : `\u001b[${shown.length}A\r`;
     const lines = [...above, ...frame];
     const last = lines.length - 1;
-    const text = lines.map((line, index) => line + (index === last ? eraseBelow : eraseLine)).join("\n");
+    // Before it is written: behind a line that fills the terminal the cursor stands on its last character.
+    const text = lines.map((line, index) => (index === last ? eraseBelow : eraseLine) + line).join("\n");
     out(`${noWrap}${climb}${text}${wrap}`);
     shown = frame;
   };
@@ -88,10 +89,15 @@ export function renderLine(line: Line, columns: number, colour: boolean): string
   for (const span of line) {
     const text = textOf(span);
     const shown = text.length <= left ? text : `${text.slice(0, Math.max(0, left - 1))}…`;
-    if (left > 0) parts.push(colour && typeof span !== "string" ? styleText(span.style, shown) : shown);
+    if (left > 0) parts.push(colour && typeof span !== "string" ? paint(span.style, shown) : shown);
     left -= text.length;
   }
   return parts.join("");
+}
+
+/** Whether there is colour at all is decided before: styleText would judge by stdout once more, and not in every version. */
+function paint(style: Style, text: string): string {
+  return styleText(style, text, { validateStream: false });
 }
 
 /** Broken at spaces; what goes on is indented by two more than it began. */

@@ -25,7 +25,7 @@ export async function play({ stage, daemon, screen, signal }: Play): Promise<voi
   const attempts = () => tries.map((attempt) => attempt());
   const audience = createAudience({ stage, daemon, screen, attempts, signal });
   const cast = await openCast(service);
-  screen.say("reporting reads the table, and leaves its transaction open too.");
+  screen.say("reporting reads the table, leaves its transaction open too, and blocks nobody.");
   await crash(cast, screen);
   await audience.watchFor(breathMs);
 

@@ -33,7 +33,7 @@ export function waitingFrame(view: View): Frame {
   const lines: Line[] = [
     [{ style: "bold", text: "Who blocks whom, as the server shows it" }],
     ...(root === null ? [["  nobody waits for a lock"]] : treeLines(root, waiting, view.attempts)),
-    ...scene.harmless.map(harmlessLine),
+    ...scene.harmless.map((person): Line => [harmlessText(person), "blocks nobody"]),
     [{ style: "bold", text: `${rule}: ` }, { style: "cyan", text: verdictText(view.verdict, root) }, ...bar(view)],
   ];
   return { lines, brief: briefText(view), key: waiting.map(({ pid }) => pid).join(" ") };
@@ -61,8 +61,8 @@ function branch(last: boolean): string {
   return last ? "  └─ " : "  ├─ ";
 }
 
-function harmlessLine({ application, pid, state, stateMs }: Person): Line {
-  return [`  ${application.padEnd(nameWidth)} pid ${pid}, ${state} for ${seconds(stateMs)}, blocks nobody`];
+function harmlessText({ application, pid, state, stateMs }: Person): string {
+  return `  ${application.padEnd(nameWidth)} pid ${pid}, ${state} for ${seconds(stateMs)}, `;
 }
 
 function verdictText(verdict: Verdict | null, root: Person | null): string {
@@ -105,7 +105,7 @@ export function endLines(blocker: Pick<Person, "application" | "pid">, view: Vie
         { style: "dim", text: `  ${attempt.who}` },
       ];
     }),
-    ...view.scene.harmless.map((person): Line => [...harmlessLine(person), { style: "green", text: ": left alone" }]),
+    ...view.scene.harmless.map((person): Line => [harmlessText(person), { style: "green", text: "left alone" }]),
   ];
 }
 

@@ -11,6 +11,12 @@ import { renderReport, renderVerdict, type Scenario, type Verdict } from "./repo
 
 const scenarios: readonly Scenario[] = [calmTick, releaseLatency, actCost, core];
 
+// Interrupted, it ends by itself, so that its servers and daemons end with it.
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)
+  process.once(signal, () => process.exit(code));
 process.exit(await main(process.argv.slice(2)));
 
 async function main(names: readonly string[]): Promise<number> {

@@ -8,7 +8,7 @@ import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 
 const service = await loginService();
 
-/** A daemon with this poll looks when it starts, and then only when it is asked. */
+/** A daemon with this poll looks only when it is asked. */
 const onlyWhenAsked = "0 0 29 2 *";
 
 function config(mode = "enforce"): string {
@@ -17,7 +17,7 @@ function config(mode = "enforce"): string {
 
 async function resting(here: Place): Promise<Running> {
   const daemon = here.run();
-  await eventually(() => daemon.said().includes("nothing to do"));
+  await eventually(() => daemon.said().includes("connected to"));
   return daemon;
 }
 
@@ -72,6 +72,8 @@ test("a daemon that has read another config is told, as it goes by that one", as
 test("while a daemon leads from another state folder, once only says what it would do", async () => {
   const there = await place(config());
   const leader = await resting(there);
+  // Its first look makes it the one that acts.
+  assertEnded(await lockwarden(["once", "--config", there.config]), { code: 0, out: /^app: nothing to do\n$/ });
   const here = await place(config());
   const { pid, lives, release } = await stuckLogin(service, 3);
   const ended = await lockwarden(["once", "--config", here.config]);

@@ -74,7 +74,7 @@ test("observe, the default, tells once per incident and touches nobody", async (
   for (let look = 0; look < 3; look++) {
     const { code, out } = await lockwarden(["once", "--config", here.config]);
     assert.equal(code, 0);
-    assert.match(out, /spares \d+,[0-9a-f.]+ \(login_service\).*mode is observe/);
+    assert.match(out, /would terminate \d+,[0-9a-f.]+ \(login_service\).*mode is observe/);
   }
   assert.equal(await isAlive(victim), true);
   assert.equal(told().length, 1);
@@ -88,6 +88,22 @@ test("the release comes at the threshold, not at the next poll", async () => {
   here.run();
   await eventually(async () => (await eventsOf(here, "start")).length > 0);
   const { victim, login } = await stuck("prompt", 2);
+  await login;
+  assert.equal(await isAlive(victim), false);
+});
+
+test("with a cron expression as poll it looks at its moments, follows up what it saw, and not before", async () => {
+  const here = await place(config({ applications: "scheduled", poll: "0 0 3 29 2 *" }));
+  const daemon = here.run();
+  const { victim, login } = await stuck("scheduled", 9);
+  await eventually(() => connections(daemon) === 1);
+  await here.write(config({ applications: "scheduled", poll: "0 0 4 29 2 *" }));
+  daemon.child.kill("SIGHUP");
+  await eventually(async () => (await eventsOf(here, "reload")).length === 1);
+  assert.equal(await isAlive(victim), true);
+  assert.equal(daemon.said().includes("waits for a lock"), false); // no look yet
+  await here.write(config({ applications: "scheduled", poll: "* * * * * *" }));
+  daemon.child.kill("SIGHUP");
   await login;
   assert.equal(await isAlive(victim), false);
 });

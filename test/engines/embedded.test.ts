@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
+import { chmod } from "node:fs/promises";
 import { test } from "node:test";
 import { startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { client, majors } from "../support/servers.ts";
+import { tempFolder } from "../support/temp-folder.ts";
 
 for (const major of majors()) {
   test(`an embedded PostgreSQL ${major} starts, restarts on its port, and leaves nothing behind`, async () => {
@@ -20,4 +22,41 @@ for (const major of majors()) {
     }
     assert.equal(existsSync(postgres.folder), false);
   });
+
+  test(`an embedded PostgreSQL ${major} with a password lets nobody in without it, over the socket neither`, async () => {
+    const postgres = await startPostgres({ major, password: "s3cret" });
+    try {
+      const person = await client(postgres.url());
+      const { rows } = await person.query<{ method: string }>(
+        "select distinct auth_method as method from pg_hba_file_rules",
+      );
+      assert.deepEqual(rows, [{ method: "scram-sha-256" }]);
+      await person.end();
+      const wrong = postgres.url().replace("s3cret", "wrong");
+      await assert.rejects(client(wrong), /password authentication failed/);
+      await assert.rejects(client(wrong, { host: postgres.folder }), /password authentication failed/);
+      assert.equal(existsSync(`${postgres.folder}/superuser.password`), false);
+    } finally {
+      await postgres.stop();
+    }
+  });
 }
+
+const isRoot = process.getuid?.() === 0;
+
+test("run by root, it starts elsewhere when root's folder for temporary files is closed to others", {
+  skip: !isRoot,
+}, async (t) => {
+  const closed = await tempFolder(t);
+  await chmod(closed, 0o700);
+  const before = process.env["TMPDIR"];
+  process.env["TMPDIR"] = closed;
+  try {
+    const postgres = await startPostgres();
+    await postgres.stop();
+    assert.ok(!postgres.folder.startsWith(closed));
+  } finally {
+    if (before === undefined) delete process.env["TMPDIR"];
+    else process.env["TMPDIR"] = before;
+  }
+});

@@ -7,13 +7,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 import pg from "pg";
 import { postgresFolders } from "../../src/demo/embedded-postgres.ts";
-import { scene, sessionOf } from "../support/scene.ts";
-import { client, eventually, majors, server } from "../support/servers.ts";
+import { scene, sessionOf, stages } from "../support/scene.ts";
+import { client, eventually, server } from "../support/servers.ts";
 import { quiet, readerOn } from "../support/text-connection.ts";
 
-for (const major of majors()) {
-  const postgres = await server({ major, settings: { wal_level: "replica" } });
-  const here = await scene(postgres);
+const settings = { wal_level: "replica" };
+for (const { major, postgres, here } of await stages({ settings }, () => Promise.resolve())) {
   const reader = readerOn(here.connection, (database) => postgres.url("postgres", database));
   const calm = () => reader.read({ sessions: "transactions", locks: false }, quiet);
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { waitGraph } from "../../src/core/wait-graph.ts";
-import { blockers, type Person, type Scene, scene, sessionOf, waitOf } from "../support/scene.ts";
-import { eventually, majors, server } from "../support/servers.ts";
+import { blockers, leave, type Person, type Scene, scene, sessionOf, stages, waitOf } from "../support/scene.ts";
+import { eventually } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
 /** Hard and soft blockers of every waiter, together, are what pg_blocking_pids says, or (soft ones) lead to all of it. */
@@ -25,16 +25,14 @@ async function agreesWithServer(here: Scene): Promise<void> {
 }
 
 const all = new Set(["relation", "tuple", "transactionid", "virtualxid", "advisory", "object"]);
-const leave = async (...people: Person[]) => {
-  for (const one of people) await one.end();
-};
 
-for (const major of majors()) {
-  const postgres = await server({ major, settings: { max_prepared_transactions: "10", deadlock_timeout: "60s" } });
-  const here = await scene(postgres);
+const settings = { max_prepared_transactions: "10", deadlock_timeout: "60s" };
+const made = await stages({ settings }, async (here) => {
+  await here.connection.query("create table account (id int primary key, n int)", [], quiet);
+  await here.connection.query("insert into account values (1, 0), (2, 0)", [], quiet);
+});
+for (const { major, postgres, here } of made) {
   const sql = (text: string) => here.connection.query(text, [], quiet);
-  await sql("create table account (id int primary key, n int)");
-  await sql("insert into account values (1, 0), (2, 0)");
 
   test(`${major}: waiters for one row are attributed to its table, the first by its tuple lock`, async () => {
     const holder = await here.person();
@@ -53,7 +51,7 @@ for (const major of majors()) {
     for (const wait of [first, second, third]) {
       assert.deepEqual(wait?.relation, { database: "postgres", schema: "public", name: "account", ancestors: [] });
       assert.deepEqual(wait?.candidates, []);
-      assert.equal(typeof wait?.waitMs, "number");
+      assert.equal(typeof wait?.waitMs, major >= 14 ? "number" : "object"); // the server says it from 14 on
     }
     assert.deepEqual(blockers(snapshot, people[0]?.pid ?? "", false), [holder.pid]);
     const graph = waitGraph(snapshot);
@@ -228,7 +226,9 @@ for (const major of majors()) {
     await leave(holder, ...waiters);
   });
 
-  test(`${major}: a parallel worker that waits stands for its leader`, async () => {
+  const leaderless =
+    major < 13 ? "12 does not say who leads a parallel worker: it is no client, and stands for itself" : false;
+  test(`${major}: a parallel worker that waits stands for its leader`, { skip: leaderless }, async () => {
     await sql("create table hidden_inside ()");
     await sql("create table wide as select generate_series(1, 20000) as n");
     await sql(`create function peek(int) returns bigint language plpgsql parallel safe as

@@ -3,9 +3,9 @@ import type pg from "pg";
 import type { Order } from "../../src/core/decision.ts";
 import type { Session } from "../../src/core/session.ts";
 import type { LockWait, Snapshot } from "../../src/core/snapshot.ts";
-import type { EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
+import type { EmbeddedOptions, EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
 import type { Connection } from "../../src/engines/postgres/connection.ts";
-import { client, eventually } from "./servers.ts";
+import { client, eventually, majors, server } from "./servers.ts";
 import { quiet, readerOn, textConnection } from "./text-connection.ts";
 
 /** Somebody at the server who may hang in a statement. */
@@ -21,13 +21,35 @@ export type Person = Readonly<{
 
 export type Scene = Readonly<{
   connection: Connection;
-  person(name?: string, user?: string, database?: string): Promise<Person>;
+  person(name?: string, user?: string, database?: string, config?: object): Promise<Person>;
   /** A full look. */
   read(): Promise<Snapshot>;
   /** The first full look in which so many waits show. */
   readWith(waits: number): Promise<Snapshot>;
   blockedBy(pid: string): Promise<readonly string[]>;
 }>;
+
+/**
+ * One server and scene for each major, all of them made before the first test is declared: the runner counts a file as
+ * done, and stops its servers, as soon as every test that it knows of has ended.
+ */
+export async function stages<T>(
+  options: EmbeddedOptions,
+  prepare: (here: Scene, postgres: EmbeddedPostgres) => Promise<T>,
+): Promise<readonly Readonly<{ major: number; postgres: EmbeddedPostgres; here: Scene; prepared: T }>[]> {
+  const made = [];
+  for (const major of majors()) {
+    const postgres = await server({ ...options, major });
+    const here = await scene(postgres);
+    made.push({ major, postgres, here, prepared: await prepare(here, postgres) });
+  }
+  return made;
+}
+
+/** Ends them one after the other. */
+export async function leave(...people: readonly Person[]): Promise<void> {
+  for (const one of people) await one.end();
+}
 
 /** Persons on one server, and a reader that watches them as `user`. Whoever is still there leaves when the file is done. */
 export async function scene(postgres: EmbeddedPostgres, user = "postgres"): Promise<Scene> {
@@ -41,8 +63,8 @@ export async function scene(postgres: EmbeddedPostgres, user = "postgres"): Prom
   return {
     connection,
     read,
-    person: async (name = "app", as = "postgres", database = "postgres") => {
-      const one = await person(postgres, postgres.url(as, database), name);
+    person: async (name = "app", as = "postgres", database = "postgres", config = {}) => {
+      const one = await person(postgres, postgres.url(as, database), { application_name: name, ...config });
       people.push(one);
       return one;
     },
@@ -58,20 +80,20 @@ export async function scene(postgres: EmbeddedPostgres, user = "postgres"): Prom
   };
 }
 
-async function person(postgres: EmbeddedPostgres, url: string, name: string): Promise<Person> {
-  const own = await client(url, { application_name: name });
+async function person(postgres: EmbeddedPostgres, url: string, config: pg.ClientConfig): Promise<Person> {
+  const own = await client(url, config);
   const { rows } = await own.query<{ pid: number }>("select pg_backend_pid() as pid");
   return {
     pid: String(rows[0]?.pid),
     client: own,
     run: async (sql) => void (await own.query(sql)),
     start: (sql) => void own.query(sql).catch(() => undefined),
-    end: () => leave(postgres, own, rows[0]?.pid ?? 0),
+    end: () => forget(postgres, own, rows[0]?.pid ?? 0),
   };
 }
 
 /** Until the server has forgotten it: a process that waits for a lock does not see that its client is gone. */
-async function leave(postgres: EmbeddedPostgres, own: pg.Client, pid: number): Promise<void> {
+async function forget(postgres: EmbeddedPostgres, own: pg.Client, pid: number): Promise<void> {
   await own.end().catch(() => undefined);
   const admin = await client(postgres.url());
   await eventually(async () => {

@@ -35,6 +35,10 @@ export async function textConnection(url: string, config: pg.ClientConfig = {}):
       signal.throwIfAborted();
       return query(sql, values);
     },
+    queryPrepared: (sql, values, signal) => {
+      signal.throwIfAborted();
+      return query(sql, values);
+    },
     isOpen: () => open,
     close,
   };

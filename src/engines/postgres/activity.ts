@@ -21,6 +21,8 @@ export type ActivityLook = Readonly<{
   rows: readonly Activity[];
   /** There were more sessions than one look reads. */
   capped: boolean;
+  /** Some statement is in another encoding, so none could be read. */
+  textless: boolean;
 }>;
 
 export const mostSessions = 20_000;
@@ -30,13 +32,13 @@ const longestQuery = 8_192;
 const iso = (moment: string) => `to_char(${moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
 // The function, not the view: with a lock on pg_authid the view hangs. No cutting of the query here: text functions
-// may refuse the encoding of another database. The clock is the left side, so that it comes without any session too.
-const activitySql = (leaderPid: string) => `/* lockwarden:activity */
+// may refuse the encoding of another database; the server itself refuses to send what is not valid in it. The clock is the left side, so that it comes without any session too.
+const activitySql = (leaderPid: string, query = "a.query") => `/* lockwarden:activity */
 with clock as materialized (select pg_catalog.clock_timestamp() as now)
 select ${iso("clock.now")} as now,
        a.pid, ${leaderPid} as leader_pid, a.datid, a.usesysid, a.backend_type, a.application_name,
        case when a.client_port = -1 then 'local' else pg_catalog.host(a.client_addr) end as client,
-       a.state, a.query, a.wait_event_type, a.wait_event,
+       a.state, ${query} as query, a.wait_event_type, a.wait_event,
        ${iso("a.backend_start")} as backend_start, ${iso("a.xact_start")} as xact_start,
        ${iso("a.query_start")} as query_start, ${iso("a.state_change")} as state_change,
        a.backend_xid, pg_catalog.age(a.backend_xmin) as xmin_age,
@@ -55,6 +57,13 @@ const statements = [
   [120_000, activitySql("null::int4")],
   [130_000, activitySql("a.leader_pid")],
 ] as const;
+const textless = [
+  [120_000, activitySql("null::int4", "null::text")],
+  [130_000, activitySql("a.leader_pid", "null::text")],
+] as const;
+
+/** character_not_in_repertoire, untranslatable_character: somebody's statement, whole or cut within a character. */
+const encodingErrors: readonly unknown[] = ["22021", "22P05"];
 
 /** What the look asks for: every client, or those in a transaction or waiting; these pids too, whatever they do. */
 export type ActivityQuestion = Readonly<{ all: boolean; pids: readonly string[]; maintenance: boolean }>;
@@ -65,9 +74,16 @@ export async function readActivity(
   question: ActivityQuestion,
   signal: AbortSignal,
 ): Promise<ActivityLook> {
-  const sql = forVersion(statements, connection.versionNumber);
+  const ask = (table: typeof statements) =>
+    connection.queryPrepared(forVersion(table, connection.versionNumber), values, signal);
   const commands = question.maintenance ? forVersion(progressCommands, connection.versionNumber) : [];
-  const rows = await connection.query(sql, [String(question.all), question.pids, commands], signal);
+  const values = [String(question.all), question.pids, commands];
+  // One stranger's text must not blind Lockwarden to everybody.
+  const whole = await ask(statements).catch((error: unknown) => {
+    if (encodingErrors.includes(codeOf(error))) return null;
+    throw error;
+  });
+  const rows = whole ?? (await ask(textless));
   const at = rows[0]?.["now"];
   if (at === undefined || at === null) throw new Error("the server answered without its clock");
   const atMs = Date.parse(at);
@@ -77,7 +93,12 @@ export async function readActivity(
     atMs,
     rows: listed.map((row) => activityOf(row, atMs, question.maintenance)),
     capped: rows.length > mostSessions,
+    textless: whole === null,
   };
+}
+
+function codeOf(error: unknown): unknown {
+  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
 
 function activityOf(row: Row, atMs: number, maintenance: boolean): Activity {

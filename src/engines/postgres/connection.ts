@@ -10,6 +10,11 @@ export type Connection = Readonly<{
   versionNumber: number;
   /** Runs one autocommit statement. Throws LinkLost when the connection is gone or silent, else the server's own error. */
   query(sql: string, values: readonly Value[], signal: AbortSignal): Promise<readonly Row[]>;
+  /**
+   * The same, for a statement that is sent again and again: the server parses and plans it once for each session. Not for
+   * the guarded one, whose plan must be made for its values.
+   */
+  queryPrepared(sql: string, values: readonly Value[], signal: AbortSignal): Promise<readonly Row[]>;
   isOpen(): boolean;
   close(): Promise<void>;
 }>;

@@ -51,6 +51,7 @@ select case $2::text when 'terminate' then pg_catalog.pg_terminate_backend(a.pid
    and ($8::timestamptz is null or a.query_start = $8::timestamptz)
    and ($2::text <> 'cancel' or a.state = 'active')
    and ($15::int4 is null or $15::int4 <> a.pid or a.wait_event_type = 'Lock')
+   and ($9::int4 = 0 or $15::int4 is not null or a.wait_event_type is distinct from 'Lock')
    and a.backend_type = 'client backend' and a.wait_event is distinct from 'SyncRep'
    and a.pid <> pg_catalog.pg_backend_pid()
    and (a.application_name <> '${ownApplication}' or a.usesysid <> (
@@ -82,7 +83,7 @@ export async function act(connection: Connection, order: Order, signal: AbortSig
   const wasOpen = connection.isOpen();
   try {
     const commands = guard.notMaintenance ? forVersion(progressCommands, connection.versionNumber) : [];
-    const edges = guard.blocks === null ? [] : enough(guard.blocks.edges, guard.blocks.waiters);
+    const edges = guard.blocks?.edges ?? [];
     const counts = edges.map((edge) => (edge.counts ? "t" : "f"));
     const locks = lockValues({ victim, evidence, guard, edges });
     const values = [...identityValues(action, victim, guard), ...locks, commands, counts];
@@ -159,11 +160,6 @@ function lockValues({ victim, evidence, guard: { blocks, waits }, edges }: Locke
     waits?.mode ?? null,
     waits?.waitAt ?? null,
   ];
-}
-
-/** pg_blocking_pids stops the lock table for a moment at each call: as many of the nearest as can still be enough when some have left. */
-function enough(edges: readonly GuardEdge[], waiters: number): readonly GuardEdge[] {
-  return edges.slice(0, waiters * 2 + 20);
 }
 
 async function afterwards(connection: Connection, victim: Victim, signal: AbortSignal): Promise<"gone" | "changed"> {

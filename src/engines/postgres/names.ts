@@ -91,7 +91,9 @@ function catalog<T>(
   };
 }
 
-/** The server's own words. */
+/** The server's own words, with the detail that newer versions moved out of the message. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const detail = "detail" in error && typeof error.detail === "string" ? error.detail : "";
+  return detail === "" ? error.message : `${error.message}: ${detail}`;
 }

@@ -165,6 +165,7 @@ function gapsOf({ activity, locks }: Seen): readonly string[] {
   const hidden = activity.rows.filter((row) => row.hidden).length;
   if (hidden > 0)
     gaps.push(`${hidden} sessions are hidden from our role, and never acted on; grant it pg_read_all_stats`);
+  if (activity.textless) gaps.push("a statement is in another encoding, so no statements could be read in this look");
   if (activity.capped) gaps.push(`there are more than ${mostSessions} sessions; the rest was not read and is unknown`);
   if (locks?.waitsCapped === true)
     gaps.push(`more than ${mostLocks} locks are waited for; who blocks whom is unknown in this look`);

@@ -5,7 +5,7 @@ import type { Connection, Row, Value } from "./connection.ts";
 import { endsSession, lostFailure, type Place } from "./failure.ts";
 
 /** A logged-in client that fails for good at its first loss, and never by silence. */
-export type Wire = Pick<Connection, "query" | "isOpen" | "close"> &
+export type Wire = Pick<Connection, "query" | "queryPrepared" | "isOpen" | "close"> &
   Readonly<{
     /** Why it is not open any more; null: it is. */
     failure(): LinkLost | null;
@@ -34,22 +34,30 @@ export function wrap(client: pg.Client, { place, answerWithinMs }: WireOptions):
   client.on("error", (error) => lose(lostFailure(error, place)));
   client.on("end", () => lose(lostFailure(new Error("the server closed it"), place)));
 
-  const ask = async (sql: string, values: readonly Value[], signal: AbortSignal): Promise<readonly Row[]> => {
+  const names = new Map<string, string>();
+  const nameOf = (sql: string): string => {
+    const name = names.get(sql) ?? `lockwarden_${names.size}`;
+    names.set(sql, name);
+    return name;
+  };
+  const ask = async (asked: Asked, signal: AbortSignal): Promise<readonly Row[]> => {
     signal.throwIfAborted();
     if (failure !== null) throw failure;
-    return await send(client, { sql, values, signal, place, answerWithinMs, lose });
+    return await send(client, { ...asked, signal, place, answerWithinMs, lose });
+  };
+  const inTurn = (asked: Asked, signal: AbortSignal): Promise<readonly Row[]> => {
+    // One after the other: the time to answer counts from the moment a statement is sent.
+    const answer = turn.then(() => ask(asked, signal));
+    turn = answer.catch(() => undefined);
+    return answer;
   };
 
   return {
     isOpen: () => failure === null,
     failure: () => failure,
     destroy: () => void lose(closed(place)),
-    query: (sql, values, signal) => {
-      // One after the other: the time to answer counts from the moment a statement is sent.
-      const answer = turn.then(() => ask(sql, values, signal));
-      turn = answer.catch(() => undefined);
-      return answer;
-    },
+    query: (sql, values, signal) => inTurn({ text: sql, values: [...values] }, signal),
+    queryPrepared: (sql, values, signal) => inTurn({ name: nameOf(sql), text: sql, values: [...values] }, signal),
     close: () => {
       closing ??= failure === null ? sayGoodbye() : Promise.resolve();
       return closing;
@@ -63,12 +71,13 @@ export function wrap(client: pg.Client, { place, answerWithinMs }: WireOptions):
   }
 }
 
-type Statement = WireOptions &
-  Readonly<{ sql: string; values: readonly Value[]; signal: AbortSignal; lose(reason: LinkLost): LinkLost }>;
+/** With a name: prepared under it, once for the session. */
+type Asked = Readonly<{ name?: string; text: string; values: Value[] }>;
+type Statement = WireOptions & Asked & Readonly<{ signal: AbortSignal; lose(reason: LinkLost): LinkLost }>;
 
 /** One statement, until it is answered, aborted, lost, or not answered in time. */
 function send(client: pg.Client, statement: Statement): Promise<readonly Row[]> {
-  const { sql, values, signal, place, answerWithinMs, lose } = statement;
+  const { signal, place, answerWithinMs, lose, ...asked } = statement;
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(lose(silent(place, answerWithinMs))), answerWithinMs);
     const abort = () => {
@@ -82,7 +91,7 @@ function send(client: pg.Client, statement: Statement): Promise<readonly Row[]> 
     };
     signal.addEventListener("abort", abort, { once: true });
     client
-      .query<Row>({ text: sql, values: [...values] })
+      .query<Row>(asked)
       .then(({ rows }) => resolve(rows))
       .catch((error: unknown) => reject(endsSession(error) ? lose(lostFailure(error, place)) : error))
       .finally(done);
