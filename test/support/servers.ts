@@ -7,6 +7,9 @@ import {
   startPostgres,
 } from "../../src/demo/embedded-postgres.ts";
 
+// A file that the runner ends for its time takes its servers along: their own hook is on `exit`, which a signal skips.
+process.once("SIGTERM", () => process.exit(143));
+
 /** The majors that a default run tests: PGVERSIONS=14,18, or those installed of the oldest, one middle and the newest. */
 export function majors(): number[] {
   const wanted = (process.env["PGVERSIONS"] ?? "14,18").split(",").map(Number);
