@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { assertEnded, secret } from "../support/clean-output.ts";
-import { type Ended, lockwarden, type Place, place } from "../support/lockwarden.ts";
+import { type Ended, lockwarden, type Place, place, throughShell } from "../support/lockwarden.ts";
 import { type LoginService, loginService } from "../support/login-service.ts";
 import { majors } from "../support/servers.ts";
 import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
@@ -188,4 +188,38 @@ test("a name with control characters is printed without them, and whole for prog
   assertEnded(json, { code: 0, out: /"user":"evil\\u001b\[2J\\u009b"/ });
   assert.equal(json.out.includes("\u009b"), false);
   await release();
+});
+
+const deadMail = `channels:
+  - {name: oncall, type: email, smtp: "smtp://u@127.0.0.1:1", password: ${secret}, starttls: never, from: l@example.org, to: [dba@example.org]}`;
+
+test("a mail server that is away is told beside the result, and does not spoil it", async () => {
+  const here = await place(`${configOf(newest.url)}\n${deadMail}`);
+  const { login } = await stuckLogin(newest, 11);
+  const ended = await once(here, "--json");
+  assertEnded(ended, {
+    code: 0,
+    out: /^\{"targets":\[.*"outcome":"released".*\}\n$/,
+    err: /^\d\d:\d\d:\d\d warn {2}channel oncall cannot deliver, and tries again: connect ECONNREFUSED .*\n.* not yet delivered; the next start sends them\n$/,
+  });
+  await login;
+});
+
+test("colours are for terminals, and not for those who want none", async (t) => {
+  const here = await place(`${configOf(newest.url)}\n${deadMail}`);
+  const onTerminal = async (id: number, env: NodeJS.ProcessEnv) => {
+    const { login } = await stuckLogin(newest, id);
+    const line = 'script --quiet --return --command "$(printf "%q " "$@")" /dev/null';
+    const ended = await throughShell(line, ["once", "--config", here.config], { TERM: "xterm", ...env });
+    if (ended.code === 127) return null;
+    await login;
+    assert.equal(ended.code, 0);
+    assert.match(ended.out, /cannot deliver/);
+    return ended.out.includes("\u001b");
+  };
+  const coloured = await onTerminal(12, {});
+  if (coloured === null) return t.skip("there is no script(1) to make a terminal with");
+  assert.equal(coloured, true);
+  assert.equal(await onTerminal(13, { NO_COLOR: "1" }), false);
+  assert.equal(await onTerminal(14, { TERM: "dumb" }), false);
 });

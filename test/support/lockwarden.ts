@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { readJournal } from "../../src/journal-lines.ts";
 
-export const cli = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
+const cli = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
 
 export type Ended = Readonly<{ code: number | null; signal: string | null; out: string; err: string }>;
 
@@ -44,10 +44,13 @@ export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}, man
 }
 
 /** The program within a line of shell, where it is called as "$@". */
-export async function throughShell(line: string, words: readonly string[], manner: Manner = {}): Promise<Ended> {
-  const options = { ...manner, env: { PATH: process.env["PATH"] } };
+export async function throughShell(
+  line: string,
+  words: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Ended> {
   const shell = spawn("bash", ["-c", line, "bash", process.execPath, cli, ...words], {
-    ...options,
+    env: { PATH: process.env["PATH"], ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   return follow(shell).ended;
