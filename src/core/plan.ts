@@ -1,5 +1,5 @@
 import type { Config, Mode } from "../config/schema.ts";
-import type { Action, Decision, Reason, SpareBy } from "./decision.ts";
+import type { Decision, Reason, SpareBy } from "./decision.ts";
 import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
 import { type Cooldown, type History, type Incident, incidentKey, offender, sessionIdentity } from "./history.ts";
@@ -222,9 +222,4 @@ export function nextChangeMs(decisions: readonly Decision[], history: History, c
     return [];
   });
   return Math.max(0, Math.min(Number.POSITIVE_INFINITY, ...times));
-}
-
-/** The action is a signal to the server. */
-export function isSignal(action: Action): boolean {
-  return action !== "notify";
 }
