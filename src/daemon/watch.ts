@@ -141,6 +141,13 @@ export function watch(context: WatchContext): Watch {
     return sooner(untilPoll(settings().target), countdown(Math.min(settings().shortestThresholdMs, changeMs)));
   };
 
+  /** What the role may not see or do is told at the start, not discovered. */
+  const sayMissing = async (link: Link): Promise<void> => {
+    const missing = (await link.check(signal)).filter(({ fatal }) => fatal);
+    const text = missing.map((one) => `${one.missing}; to grant it: ${one.grant}`).join("; ");
+    if (once.changed("missing", text) && text !== "")
+      log.error({ target: name }, `its role lacks what is needed: ${text}`);
+  };
   const connected = async (): Promise<void> => {
     expect(0);
     const link = await engine.connect(settings().target, signal);
@@ -151,6 +158,7 @@ export function watch(context: WatchContext): Watch {
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
       await context.recover(link, signal);
+      await sayMissing(link);
       await lead(link);
       let due = firstLook(settings().target);
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);

@@ -108,6 +108,16 @@ test("with a cron expression as poll it looks at its moments, follows up what it
   assert.equal(await isAlive(victim), false);
 });
 
+test("what the role lacks is told at the start, with the SQL that grants it", async () => {
+  await service.admin.query("create role shortsighted login");
+  const url = service.postgres.url("shortsighted", "app");
+  const here = await place(config({ applications: "anybody" }).replace(service.url, url));
+  const daemon = here.run();
+  const told = await eventually(() => daemon.lines().find(({ msg }) => String(msg).includes("lacks what is needed")));
+  assert.match(String(told["msg"]), /grant pg_read_all_stats to "?shortsighted"?/);
+  assert.equal(told["level"], "error");
+});
+
 test("a second daemon on the same state folder is refused, and the first goes on", async () => {
   const here = await place(config({ applications: "nobody" }));
   const daemon = here.run();
