@@ -53,6 +53,9 @@ export function watch(context: WatchContext): Watch {
   const once = createOnce();
   let failures = 0;
   let hadGaps = false;
+  /** The right to act is ours, as long as this connection lasts. */
+  let held = false;
+  let wasFollower = false;
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asked[] = [];
   let bell = new AbortController();
@@ -81,7 +84,7 @@ export function watch(context: WatchContext): Watch {
     const answering = asked.splice(0);
     try {
       await context.journal.mend();
-      if (!state.leader) await lead(link);
+      if (!held) await lead(link);
       const result = await tick({
         ...context,
         settings: settings(),
@@ -106,18 +109,24 @@ export function watch(context: WatchContext): Watch {
       return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
     }
   };
+  /** Only who may act asks for the right to: a trial in observe must not disarm the daemon beside it. */
   const lead = async (link: Link): Promise<void> => {
+    if (!enforces(settings())) {
+      state = { ...state, leader: true };
+      return;
+    }
     const lease = await link.lease(signal);
-    const leader = lease !== "taken";
-    if (once.changed("lease", lease) && !leader) {
+    held = lease !== "taken";
+    if (once.changed("lease", lease) && !held) {
       log.warn(
         { target: name },
         "another Lockwarden acts on this target; this one observes, and takes over when that one ends",
       );
-    } else if (leader && state.sentence !== "not connected yet" && !state.leader) {
+    } else if (held && state.connected && !state.leader && wasFollower) {
       log.info({ target: name }, "this Lockwarden acts on this target now");
     }
-    state = { ...state, leader };
+    wasFollower = !held;
+    state = { ...state, leader: held };
   };
   const say = (sentence: string): void => {
     state = { ...state, sentence };
@@ -168,10 +177,13 @@ export function watch(context: WatchContext): Watch {
         // Only woken, by a reload: a schedule may say that it is not time yet.
         if (rung && asked.length === 0) due = firstLook(settings().target);
         if (rung && asked.length === 0 && due() > 0) continue;
+        // Nothing acts any more: the right goes with the connection.
+        if (held && !enforces(settings())) break;
         due = await lookOnce(link);
         failures = 0;
       }
     } finally {
+      held = false;
       state = { ...state, connected: false, leader: false };
       once.clear("lease");
       await link.close();
@@ -216,6 +228,10 @@ function untilPoll({ poll, timezone }: Target): () => number {
   if (parsed.kind === "every") return countdown(parsed.ms);
   const due = nextCron(parsed.expression, timezone, Date.now());
   return () => (due === null ? Number.POSITIVE_INFINITY : due - Date.now());
+}
+
+function enforces({ mode, rules }: Settings): boolean {
+  return mode === "enforce" && rules.some(({ acts, rule }) => acts && rule.mode !== "observe");
 }
 
 /** At once; with a cron expression as `poll`, at its next moment. */

@@ -108,6 +108,25 @@ test("with a cron expression as poll it looks at its moments, follows up what it
   assert.equal(await isAlive(victim), false);
 });
 
+test("a daemon that only observes does not keep another one from acting, and gives the right back when it stops to act", async () => {
+  const trial = await place(config({ applications: "tried", mode: "observe", poll: "200ms" }));
+  const observing = trial.run();
+  await eventually(() => observing.said().includes("nothing to do"));
+  const here = await place(config({ applications: "tried", poll: "200ms" }));
+  const acting = here.run();
+  await eventually(() => connections(acting) === 1);
+  await (await stuck("tried", 10)).login;
+  assert.equal((await eventsOf(here, "intent")).length, 1);
+
+  await here.write(config({ applications: "tried", mode: "observe", poll: "200ms" }));
+  acting.child.kill("SIGHUP");
+  await eventually(() => connections(acting) === 2);
+  await trial.write(config({ applications: "tried", poll: "200ms" }));
+  observing.child.kill("SIGHUP");
+  await (await stuck("tried", 10)).login;
+  assert.equal((await eventsOf(trial, "intent")).length, 1);
+});
+
 test("what the role lacks is told at the start, with the SQL that grants it", async () => {
   await service.admin.query("create role shortsighted login");
   const url = service.postgres.url("shortsighted", "app");
