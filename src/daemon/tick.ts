@@ -1,12 +1,13 @@
 import type { ActDecision, Decision, Outcome, Signal } from "../core/decision.ts";
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
+import { judge, type Look } from "../core/judge.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText } from "../core/news.ts";
-import { type Circumstances, nextChangeMs, plan } from "../core/plan.ts";
-import { afterOutcome, forgetOldActs, remember } from "../core/remember.ts";
-import { type Evaluation, evaluate } from "../core/rules.ts";
+import { type Circumstances, nextChangeMs } from "../core/plan.ts";
+import { afterOutcome } from "../core/remember.ts";
+import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
-import { isUntouchable, spareUntouchables } from "../core/untouchable.ts";
+import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
 import { execute, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
@@ -51,21 +52,14 @@ const staleMs = 2_000;
 /** One pass over one target: look, judge, act, prove, write, tell. */
 export async function tick(context: TickContext): Promise<TickResult> {
   const { settings, memory } = context;
-  const { snapshot, evaluation } = await look(context);
+  const seen = await look(context);
+  const { snapshot } = seen;
   const lookedAt = performance.now();
   const before = memory.history;
-  memory.history = remember(
-    forgetOldActs(before, settings.limits, snapshot.atMs),
-    snapshot,
-    evaluation,
-    settings.rules,
-  );
-  tellEnded(before, context);
   const circumstances = circumstancesOf(context, snapshot);
-  const decisions = [
-    ...plan(evaluation.findings, memory.history, circumstances),
-    ...spareUntouchables(evaluation.untouchables, { snapshot, config: settings.digest }),
-  ];
+  const { decisions, history } = judge(seen, before, { rules: settings.rules, circumstances });
+  memory.history = history;
+  tellEnded(before, context);
   const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
   const judgements: Judgement[] = [];
   let again = false;
@@ -80,12 +74,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
-async function look({
-  settings,
-  link,
-  memory,
-  signal,
-}: TickContext): Promise<{ snapshot: Snapshot; evaluation: Evaluation }> {
+async function look({ settings, link, memory, signal }: TickContext): Promise<Look> {
   const { rules, sessions } = settings;
   const calm = await link.read({ sessions, locks: false }, signal);
   const first = evaluate(calm, rules, memory.history);

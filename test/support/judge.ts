@@ -3,8 +3,8 @@ import type { Patterns } from "../../src/core/condition.ts";
 import type { Decision } from "../../src/core/decision.ts";
 import { compileProtection } from "../../src/core/guards.ts";
 import { type History, noHistory } from "../../src/core/history.ts";
-import { type Circumstances, plan } from "../../src/core/plan.ts";
-import { remember } from "../../src/core/remember.ts";
+import { judge as judgeLook } from "../../src/core/judge.ts";
+import type { Circumstances } from "../../src/core/plan.ts";
 import { compileRules, evaluate } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 
@@ -29,7 +29,6 @@ export function judge(
   let history = noHistory;
   const look = (snapshot: Snapshot): Judged => {
     const evaluation = evaluate(snapshot, rules, history);
-    history = remember(history, snapshot, evaluation, rules);
     const circumstances: Circumstances = {
       config: "digest",
       mode: config.mode,
@@ -42,7 +41,9 @@ export function judge(
       atMs: snapshot.atMs,
       ...given,
     };
-    return { decisions: plan(evaluation.findings, history, circumstances), history, circumstances };
+    const verdict = judgeLook({ snapshot, evaluation }, history, { rules, circumstances });
+    history = verdict.history;
+    return { ...verdict, circumstances };
   };
   return {
     look,
