@@ -75,3 +75,12 @@ export function mailAddressMistake(text: string): string | null {
   if (text.length > 320) return "at most 320 characters";
   return /^[^\r\n]*[^\s@]@[^\s@]+$/.test(text) ? null : "NAME@DOMAIN, or NAME <NAME@DOMAIN>";
 }
+
+const probeWords = ["select", "with", "lock", "insert", "update", "delete", "merge", "table", "values"];
+
+/** null when this may be a probe. That it is one statement the server sees to: it takes no more in one message. */
+export function probeMistake(sql: string): string | null {
+  const word = /^[\s(]*([a-z]+)\b/iu.exec(sql)?.[1]?.toLowerCase();
+  if (word === undefined) return "it does not begin with a word";
+  return probeWords.includes(word) ? null : `it begins with ${word}`;
+}

@@ -17,6 +17,7 @@ export function ruleSafety(rule: Rule): Safety {
     ...(rule.steps.some(isActing) ? actingMistakes(rule) : []),
     ...impossibleMistakes(rule.match),
     ...ladderMistakes(rule),
+    ...probeMistakes(rule),
   ];
   return { mistakes: found, warnings: rule.steps.some(isActing) ? shortForWarnings(rule.match) : [] };
 }
@@ -145,6 +146,13 @@ function ladderMistakes({ match, steps }: Rule): readonly Finding[] {
       finding(["steps"], "expected terminate, got only cancel: it does nothing to a session that runs no statement"),
     );
   return found;
+}
+
+function probeMistakes({ probe, steps }: Rule): readonly Finding[] {
+  if (probe === undefined || steps.some(isActing)) return [];
+  return [
+    finding(["probe"], "expected a step that acts beside probe, got none: there is nothing that it could confirm"),
+  ];
 }
 
 function shortForWarnings(match: Conditions): readonly Finding[] {

@@ -1,6 +1,13 @@
 import { z } from "zod";
 import { durationPattern, parseDuration } from "./duration.ts";
-import { addressMistake, globMistake, mailAddressMistake, regexMistake, timeZoneMistake } from "./patterns.ts";
+import {
+  addressMistake,
+  globMistake,
+  mailAddressMistake,
+  probeMistake,
+  regexMistake,
+  timeZoneMistake,
+} from "./patterns.ts";
 
 // The one source of the config: its types, its defaults, its JSON Schema and its reference page.
 // What a key means beyond its form (unsafe rules, names that refer to nothing) is judged in rule-safety.ts.
@@ -151,6 +158,23 @@ const step = z.union(
   { error: "notify, cancel, terminate or {wait: DURATION}" },
 );
 
+const probe = z.strictObject({
+  sql: textOf(
+    "one statement that begins with select, with, lock, insert, update, delete, merge, table or values",
+    probeMistake,
+  )
+    .meta({ title: "statement" })
+    .describe(
+      "One statement; give tables their schema. It runs with the rights of Lockwarden's role, and so does what it sets off (triggers, functions of views and policies); it is always rolled back.",
+    ),
+  database: text.optional().describe("Where it runs; left out: in the database of the target's url."),
+  timeout: duration
+    .prefault("500ms")
+    .describe(
+      "Its lock_timeout: who waits for one lock that long is stuck. At most half of the target's statement_timeout counts.",
+    ),
+});
+
 export const ruleSchema = z.strictObject({
   name: name.describe("Names the rule in logs, journal and notices; unique."),
   targets: some(name).optional().describe("Only on these targets; left out: on all."),
@@ -160,6 +184,11 @@ export const ruleSchema = z.strictObject({
   steps: z.array(step).min(1, { error: "at least one step" }).describe("The ladder, from gentle to firm."),
   notify: some(name).optional().describe("Channels that are told; left out: all of them."),
   victims: z.enum(["all", "oldest"]).default("all").describe("oldest: only the one whose transaction began first."),
+  probe: probe
+    .optional()
+    .describe(
+      "Asked before each act and after it: got through, nobody is touched; stuck, the act goes on; failed for any other reason, nobody is touched and people are told. Not run in observe.",
+    ),
   cooldown: duration.prefault("30s").describe("After an act, successors on the same lock are left alone for so long."),
 });
 
@@ -267,7 +296,7 @@ export const configSchema = z.strictObject({
 /** Named in the documentation, refused by name until they do something. */
 export const notYet: Readonly<Record<string, readonly string[]>> = {
   "": ["http", "digest"],
-  "rules.*": ["active", "probe"],
+  "rules.*": ["active"],
   "rules.*.match": ["prepared"],
   "rules.*.except": ["prepared"],
 };

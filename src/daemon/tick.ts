@@ -1,4 +1,4 @@
-import type { ActDecision, Decision, Outcome, Signal } from "../core/decision.ts";
+import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
@@ -9,7 +9,7 @@ import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
-import { execute, NotJournalled } from "../executor.ts";
+import { type Carried, execute, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
 import type { Settings } from "./settings.ts";
@@ -113,6 +113,11 @@ async function carryOut(raw: Decision, show: QueryText, context: TickContext, sn
   if (raw.kind === "wait") return { decision: raw, outcome: null };
   const decision = maskDecision(raw, show);
   if (decision.kind === "act" && isSignalled(decision)) return actOn(decision, context, snapshot);
+  return await tell(decision, context, snapshot);
+}
+
+/** What sends nothing to the server: written down and told where it is news. */
+async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
   const news = newsOfDecision(decision);
   // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
   const incident = context.memory.history.incidents.get(decision.incident);
@@ -138,15 +143,16 @@ async function actOn(
   const { verifyMs, target } = settings;
   const told = context.memory.history.incidents.get(decision.incident)?.told ?? null;
   const begun = performance.now();
-  let outcome: Outcome;
+  let carried: Carried;
   try {
-    outcome = await execute(decision, {
+    carried = await execute(decision, {
       target: target.name,
       link,
       write: journal.write,
       newId,
       now,
       verifyMs,
+      probe: probeOf(decision, settings),
       alive,
       signal,
     });
@@ -155,6 +161,8 @@ async function actOn(
     context.report("error", { incident: decision.incident }, error.message);
     return { decision: { ...decision, kind: "spare", by: "journal" }, outcome: null };
   }
+  if ("spared" in carried) return await tell(carried.spared, context, snapshot);
+  const { outcome } = carried;
   context.report(
     outcome.kind === "released" ? "info" : "warn",
     factsOf(decision, outcome),
@@ -164,6 +172,10 @@ async function actOn(
   const news = newsOfOutcome(decision, outcome, last, told !== null);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
+}
+
+function probeOf(decision: Decision, { rules }: Settings): Probe | null {
+  return rules.find(({ rule }) => rule.name === decision.rule)?.rule.probe ?? null;
 }
 
 /** Brings the memory up to date; true when the rule has no further step for this incident. */

@@ -157,6 +157,17 @@ export function watch(context: WatchContext): Watch {
     if (once.changed("missing", text) && text !== "")
       log.error({ target: name }, `its role lacks what is needed: ${text}`);
   };
+  /** Before a pile-up takes every connection; where it cannot be, the probe itself says so when it is asked. */
+  const readyToProbe = async (link: Link): Promise<void> => {
+    const databases = new Set(
+      settings().rules.flatMap(({ rule }) => (rule.probe === undefined ? [] : [rule.probe.database])),
+    );
+    for (const database of databases) {
+      await link.readyToProbe(database, signal).catch((error: unknown) => {
+        log.warn({ target: name }, `a probe will not work, and its rules will act on nobody: ${messageOf(error)}`);
+      });
+    }
+  };
   const connected = async (): Promise<void> => {
     expect(0);
     const link = await engine.connect(settings().target, signal);
@@ -168,6 +179,7 @@ export function watch(context: WatchContext): Watch {
       memory.history = afterReconnect(memory.history);
       await context.recover(link, signal);
       await sayMissing(link);
+      await readyToProbe(link);
       await lead(link);
       let due = firstLook(settings().target);
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);

@@ -1,4 +1,4 @@
-import type { Evidence, Order, Proof, Sent } from "../core/decision.ts";
+import type { Evidence, Order, Probe, Probed, Proof, Sent } from "../core/decision.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 
 /** What an engine can do; the rest of the code asks these, never a product's name. */
@@ -45,6 +45,10 @@ export type Link = Readonly<{
   /** One guarded statement. Called by the executor only. */
   act(order: Order, signal: AbortSignal): Promise<Sent>;
   prove(evidence: Evidence, signal: AbortSignal): Promise<Proof>;
+  /** Opens what a probe in this database (left out: the url's) will need. */
+  readyToProbe(database: string | undefined, signal: AbortSignal): Promise<void>;
+  /** Runs it and rolls it back. A probe whose own connection is lost has failed; the link is as it was. */
+  probe(probe: Probe, signal: AbortSignal): Promise<Probed>;
   /** Asks without waiting for the right to act on this target. */
   lease(signal: AbortSignal): Promise<Lease>;
   check(signal: AbortSignal): Promise<readonly Missing[]>;

@@ -6,6 +6,7 @@ import { grants, quoteName } from "./grants.ts";
 import { act } from "./guard.ts";
 import { leaseOn } from "./lease.ts";
 import { type Opened, openConnection } from "./open.ts";
+import { prober } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { createReader } from "./snapshot.ts";
 
@@ -66,6 +67,7 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     openOther: (database, signal) => openConnection(target, { database }, signal),
     ownPids: [reader.pid, actor.pid],
   });
+  const probes = prober(target, openConnection);
   let closing: Promise<void> | null = null;
   /** Half a link is none: whoever reads must be able to act, on the same server. */
   const whole = async <T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
@@ -80,10 +82,15 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     read: (look, signal) => whole(signal, () => reading.read(look, signal)),
     act: (order, signal) => whole(signal, () => act(actor, order, signal)),
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
+    readyToProbe: (database, signal) => whole(signal, () => probes.ready(database, signal)),
+    probe: (probe, signal) => whole(signal, () => probes.probe(probe, signal)),
     lease: (signal) => whole(signal, () => lease(signal)),
     check: (signal) => whole(signal, () => check(reader, signal)),
     close: () => {
-      closing ??= actor.close().then(() => reader.close());
+      closing ??= probes
+        .close()
+        .then(() => actor.close())
+        .then(() => reader.close());
       return closing;
     },
   };
