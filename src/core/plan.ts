@@ -143,14 +143,13 @@ function notifyDecision(judged: Judged): Decision {
   };
 }
 
-/** A session without a transaction is only hit by a rule that names the state idle. */
+/** A session without a transaction, as an aborted one is to the server, is only hit by a rule that names its very state. */
 function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"]): Draft {
-  const { transaction } = finding.subject.session;
-  if (transaction.kind === "none" && finding.rule.rule.match.state?.includes("idle") !== true) {
-    return spare(
-      "no-transaction",
-      amend(judged.reason, "no-transaction", "it has no transaction, and the rule does not name the state idle"),
-    );
+  const { transaction, state } = finding.subject.session;
+  const named = finding.rule.rule.match.state?.some((one) => one === state) === true;
+  if (transaction.kind === "none" && !(named && (state === "idle" || state === "idle in transaction (aborted)"))) {
+    const text = `it has no transaction, and the rule does not name the state ${state ?? "that it is in"}`;
+    return spare("no-transaction", amend(judged.reason, "no-transaction", text));
   }
   return { kind: "signal", judged };
 }

@@ -31,7 +31,7 @@ const longestQuery = 8_192;
 /** Also the form of Session.identity and of every other moment: text with microseconds that any DateStyle reads back. */
 const iso = (moment: string) => `to_char(${moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
-// The function, not the view: with a lock on pg_authid the view hangs. No cutting of the query here: text functions
+// An aborted transaction shows no xact_start any more. The function, not the view: with a lock on pg_authid the view hangs. No cutting of the query here: text functions
 // may refuse the encoding of another database; the server itself refuses to send what is not valid in it. The clock is the left side, so that it comes without any session too.
 const activitySql = (leaderPid: string, query = "a.query") => `/* lockwarden:activity */
 with clock as materialized (select pg_catalog.clock_timestamp() as now)
@@ -48,7 +48,7 @@ select ${iso("clock.now")} as now,
   from clock
   left join pg_catalog.pg_stat_get_activity(null) as a
     on a.xact_start is not null or a.wait_event_type = 'Lock' or a.backend_xid is not null or a.backend_xmin is not null
-    or a.backend_start is null
+    or a.backend_start is null or a.state = 'idle in transaction (aborted)'
     or $1::boolean and a.backend_type in ('client backend', 'walsender')
     or a.pid = pg_catalog.pg_backend_pid() or a.pid = any ($2::int4[])
  limit ${mostSessions + 1}`;
