@@ -2,6 +2,7 @@ import type { Conditions, Rule } from "../config/schema.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
 import { type History, incidentKey, onServer, subjectKey } from "./history.ts";
 import { type CountedFrom, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { ruleIndex } from "./rule-index.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
 import { type Untouchable, untouchables } from "./untouchable.ts";
@@ -73,7 +74,9 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const graph = waitGraph(snapshot);
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
-  const cancelled = new Set([...history.incidents.values()].filter((one) => one.cancelled).map((one) => one.key));
+  const afterCancel = [...history.incidents.values()].filter((one) => one.cancelled);
+  const cancelled = new Set(afterCancel.map((one) => one.key));
+  const changed = new Set(afterCancel.map((one) => one.subject));
   const candidates = candidateRules(snapshot, graph, rules);
   const findings: Finding[] = [];
   let needsLocks = snapshot.waits === null && snapshot.contended;
@@ -83,7 +86,7 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
     if (key === null) continue;
     const held = holds === null ? null : (holds.get(session.key) ?? []);
     const subject: Subject = { session, snapshot, graph, sessions, history, holds: held };
-    for (const rule of candidates(session.key)) {
+    for (const rule of candidates(session, changed.has(key))) {
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
@@ -104,14 +107,19 @@ function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Ho
   return found;
 }
 
-/** The rules that can be about a session, as far as it waits; which does not show before the locks have been read. */
+/**
+ * The rules that can be about a session, as far as it waits (which does not show before the locks have been read), and as
+ * far as its words go: unless our own cancel has `changed` them.
+ */
 function candidateRules(snapshot: Snapshot, graph: WaitGraph, rules: readonly CompiledRule[]) {
+  // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
   const aboutWaiters = rules.filter((rule) => rule.ownWait !== null);
-  return (node: NodeKey): readonly CompiledRule[] => {
-    if (snapshot.waits === null) return rules;
-    if (graph.inCycle(node)) return [];
-    // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
-    return graph.isRoot(node) ? rules : aboutWaiters;
+  const [forRoots, forWaiters] = [ruleIndex(rules), ruleIndex(aboutWaiters)];
+  return (session: Session, changed: boolean): readonly CompiledRule[] => {
+    const root = snapshot.waits === null || graph.isRoot(session.key);
+    if (snapshot.waits !== null && graph.inCycle(session.key)) return [];
+    if (changed) return root ? rules : aboutWaiters;
+    return root ? forRoots(session) : forWaiters(session);
   };
 }
 
