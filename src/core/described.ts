@@ -1,6 +1,6 @@
 import { isAtLeast } from "./lock-mode.ts";
 import type { Ms, NodeKey, Prepared, Relation, Session, SessionState, Text } from "./session.ts";
-import type { Hold, LockWait } from "./snapshot.ts";
+import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
 
 // A server as somebody describes it by hand: what is not said has a default, null is what the server does not show.
 
@@ -192,4 +192,30 @@ export function describedWait(
 function relation(table: string, database: Text, parents: readonly string[] = []): Relation {
   const dot = table.indexOf(".");
   return { database: database ?? "", schema: table.slice(0, dot), name: table.slice(dot + 1), ancestors: parents };
+}
+
+/** A look that saw all of it, locks included. */
+export function describedSnapshot(
+  target: string,
+  atMs: number,
+  seen: Readonly<{
+    sessions: readonly Session[];
+    prepared: readonly Prepared[];
+    holds: readonly Hold[];
+    waits: readonly LockWait[];
+  }>,
+): Snapshot {
+  return {
+    version: 1,
+    target,
+    engine: "postgres",
+    serverVersion: "18.4",
+    serverId: "described",
+    at: new Date(atMs).toISOString(),
+    atMs,
+    recovery: false,
+    contended: seen.waits.length > 0,
+    gaps: [],
+    ...seen,
+  };
 }

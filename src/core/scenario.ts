@@ -3,6 +3,7 @@ import {
   describedHold,
   describedPrepared,
   describedSession,
+  describedSnapshot,
   describedWait,
   lockOf,
   preparedKey,
@@ -168,22 +169,7 @@ export function snapshotOf(scenario: Scenario, target: string, atMs: number): Sn
     for (const hold of said.holds ?? []) holds.push(describedHold(one.key, one.database, hold));
     return one;
   });
-  return {
-    version: 1,
-    target,
-    engine: "postgres",
-    serverVersion: "18.4",
-    serverId: "described",
-    at: new Date(atMs).toISOString(),
-    atMs,
-    recovery: false,
-    sessions,
-    prepared,
-    holds,
-    waits,
-    contended: waits.length > 0,
-    gaps: [],
-  };
+  return describedSnapshot(target, atMs, { sessions, prepared, holds, waits });
 }
 
 const nodeOf = ({ node }: LockWait["blockers"][number]): NodeKey => node;
