@@ -187,7 +187,8 @@ function stepAfter(
     case "changed":
       return incident; // it is judged anew
     case "denied":
-      return { ...onward, done: true }; // what the role may not do now, it may not do with the next step either
+      // What the role may not do now, it may not do with the next step either.
+      return { ...onward, step: rule.steps.length, done: true };
     case "survived":
     case "failed":
     case "unknown":
