@@ -34,6 +34,7 @@ const spares: Record<SpareBy, true> = {
   done: true,
   victims: true,
   journal: true,
+  probe: true,
 };
 
 function oneOf<Word extends string>(words: Record<Word, true>) {

@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-/** The sources of the tests; what runs is compiled from them. */
+/** The sources of the tests, of rules too. */
 const tests = readdirSync("test", { recursive: true, encoding: "utf8" })
-  .filter((file) => file.endsWith(".test.ts"))
+  .filter((file) => /\.test\.(?:ts|yaml)$/u.test(file))
   .map((file) => readFileSync(join("test", file), "utf8"))
   .join("\n");
 
