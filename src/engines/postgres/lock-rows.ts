@@ -27,6 +27,10 @@ export type LockLook = Readonly<{
   waitsCapped: boolean;
 }>;
 
+/**
+ * Some 60 MB while a look lasts. A server at its defaults has room for 6,400 locks; a dump of 50,000 tables holds as many.
+ * Those that somebody waits for come first, so that only the rest is left out.
+ */
 export const mostLocks = 100_000;
 
 /** Names a lock: the kind, then the parts that this kind has. The guard builds the same text, from the same expression. */
@@ -55,7 +59,7 @@ select l.pid, ${lockText} as lock, l.locktype, l.database, l.relation, l.transac
     or l.locktype in ('relation', 'tuple')
    and (l.relation >= 16384 or l.pid in (select w.pid from l as w where not w.granted))
  order by coalesce(l.contended, false) desc
- limit ${mostLocks + 1}`;
+ limit $1::int8`;
 
 const statements = [
   [120_000, locksSql("null::timestamptz")],
@@ -66,11 +70,11 @@ const statements = [
 export const waitStartSince = 140_000;
 
 /** One statement. */
-export async function readLocks(connection: Connection, signal: AbortSignal): Promise<LockLook> {
-  const rows = await connection.query(forVersion(statements, connection.versionNumber), [], signal);
+export async function readLocks(connection: Connection, signal: AbortSignal, most = mostLocks): Promise<LockLook> {
+  const rows = await connection.query(forVersion(statements, connection.versionNumber), [String(most + 1)], signal);
   const dated = connection.versionNumber >= waitStartSince;
-  const locks = rows.slice(0, mostLocks).map((row) => lockRow(row, dated));
-  const capped = rows.length > mostLocks;
+  const locks = rows.slice(0, most).map((row) => lockRow(row, dated));
+  const capped = rows.length > most;
   return { rows: locks, holdsCapped: capped, waitsCapped: capped && locks.at(-1)?.contended === true };
 }
 
