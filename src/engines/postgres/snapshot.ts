@@ -47,8 +47,8 @@ export function createReader(options: ReaderOptions): Reader {
 }
 
 /** Locks first: who ended in between is then missing from the sessions, and not taken for somebody who waits for nobody. */
-async function see({ connection, mostLocks }: ReaderOptions, look: Look, signal: AbortSignal): Promise<Seen> {
-  const locks = look.locks ? await readLocks(connection, signal, mostLocks) : null;
+async function see({ connection, mostLocks: most }: ReaderOptions, look: Look, signal: AbortSignal): Promise<Seen> {
+  const locks = look.locks ? await readLocks(connection, signal, most) : null;
   const rows = locks?.rows ?? [];
   const prepared = rows.some((row) => row.pid === null) ? await readPrepared(connection, signal) : [];
   const pids = new Set(rows.filter((row) => row.contended).map((row) => row.pid));
