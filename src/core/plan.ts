@@ -7,6 +7,7 @@ import { type Rung, rungAt } from "./ladder.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import type { Finding } from "./rules.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -105,8 +106,17 @@ function draftOf(finding: Finding, history: History, circumstances: Circumstance
   }
   const shield = circumstances.protection(subject.session);
   if (shield !== null) return spare(shield.by, amend(reason, shield.reason.code, shield.reason.text));
+  if (isUnread(subject.snapshot)) {
+    const text = "somebody waits for a lock, and too much was there to read who blocks whom; what is unknown is spared";
+    return spare("unknown", amend(reason, "unread", text));
+  }
   if (inMs > 0) return ready({ ...judged, kind: "wait", inMs });
   return onRung(rung, finding, judged, { ready, spare });
+}
+
+/** The look that decides has no locks although somebody waits for one. */
+function isUnread({ waits, contended }: Snapshot): boolean {
+  return waits === null && contended;
 }
 
 type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Reason): Draft }>;

@@ -29,6 +29,10 @@ export type LockLook = Readonly<{
   waitsCapped: boolean;
 }>;
 
+/**
+ * Some 60 MB while a look lasts. A server at its defaults has room for 6,400 locks; a dump of 50,000 tables holds as many.
+ * Those that somebody waits for come first, so that only the rest is left out.
+ */
 export const mostLocks = 100_000;
 /** Below are the catalogs. */
 const firstOrdinaryRelation = 16_384;
@@ -53,7 +57,7 @@ const allSql = (waitStart: string) => `/* lockwarden:locks */
 select ${columns(waitStart)}
   from pg_catalog.pg_lock_status() as l
  where l.mode <> 'SIReadLock' and not (l.fastpath and l.locktype = 'virtualxid')
- limit ${mostLocks + 1}`;
+ limit $1::int8`;
 
 // For a table with more locks than one look reads: the server chooses, and whatever somebody may be waiting for comes first
 // (by one column each, so that the server can hash; a few rows too many do no harm).
@@ -73,7 +77,7 @@ select ${columns(waitStart)}, l.contended
     or l.locktype in ('relation', 'tuple')
    and (l.relation >= ${firstOrdinaryRelation} or l.pid in (select w.pid from l as w where not w.granted))
  order by l.contended desc
- limit ${mostLocks + 1}`;
+ limit $1::int8`;
 
 const statements = [
   [120_000, { all: allSql("null::timestamptz"), chosen: chosenSql("null::timestamptz") }],
@@ -83,15 +87,16 @@ const statements = [
 /** From 14 the server says since when a lock is waited for. */
 export const waitStartSince = 140_000;
 
-/** One statement; two where there are very many locks. */
-export async function readLocks(connection: Connection, signal: AbortSignal): Promise<LockLook> {
+/** One statement; two where there are more than `most` locks. */
+export async function readLocks(connection: Connection, signal: AbortSignal, most = mostLocks): Promise<LockLook> {
   const { all, chosen } = forVersion(statements, connection.versionNumber);
   const dated = connection.versionNumber >= waitStartSince;
-  const whole = await connection.queryPrepared(all, [], signal);
-  if (whole.length <= mostLocks) return { rows: wantedRows(whole, dated), holdsCapped: false, waitsCapped: false };
-  const rows = await connection.query(chosen, [], signal);
-  const locks = rows.slice(0, mostLocks).map((row) => lockRow(row, row["contended"] === "t", dated));
-  const capped = rows.length > mostLocks;
+  const values = [String(most + 1)];
+  const whole = await connection.queryPrepared(all, values, signal);
+  if (whole.length <= most) return { rows: wantedRows(whole, dated), holdsCapped: false, waitsCapped: false };
+  const rows = await connection.query(chosen, values, signal);
+  const locks = rows.slice(0, most).map((row) => lockRow(row, row["contended"] === "t", dated));
+  const capped = rows.length > most;
   return { rows: locks, holdsCapped: capped, waitsCapped: capped && locks.at(-1)?.contended === true };
 }
 
