@@ -9,8 +9,9 @@ import { once } from "./cli/once.ts";
 import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
 import { run } from "./cli/run.ts";
 import { schema } from "./cli/schema.ts";
+import { tree } from "./cli/tree.ts";
 
-const commands: readonly CommandSpec[] = [run, once, check, grants, schema, demo];
+const commands: readonly CommandSpec[] = [run, once, check, tree, grants, schema, demo];
 
 const output = processOutput();
 const ended = await main(process.argv.slice(2), output);
