@@ -64,7 +64,10 @@ export function openFullScreen(
   return {
     size: () => ({ columns: output.columns || 80, rows: output.rows || 24 }),
     draw: (lines) => {
-      if (isOpen) output.write(`${home}${lines.map((line) => `${line}${eraseLine}`).join("\r\n")}${eraseBelow}`);
+      // Erased before it is written: behind a line that fills the terminal the cursor stands on its last character.
+      const last = lines.length - 1;
+      const text = lines.map((line, place) => `${place === last ? eraseBelow : eraseLine}${line}`).join("\r\n");
+      if (isOpen) output.write(`${home}${text}`);
     },
     close: () => {
       process.off("SIGCONT", onContinue).off("exit", close);

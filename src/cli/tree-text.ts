@@ -26,7 +26,9 @@ const longestQuery = 240;
 /** One target's forest for people. */
 export function forestLines(forest: Forest, options: TreeTextOptions): readonly Line[] {
   const roots = firstOf(forest.roots, mostRoots, options.all);
-  const lines: Line[] = [headerLine(forest), ...roots.flatMap((root) => treeLines(root, forest, options))];
+  const shown = new Set<NodeKey>();
+  const trees = roots.flatMap((root) => treeLines(root, { forest, options, shown }));
+  const lines: Line[] = [headerLine(forest), ...trees];
   const rest = forest.roots.slice(roots.length);
   if (rest.length > 0) {
     const waiting = sessions(sum(rest.map(({ node }) => forest.sizes.get(node) ?? 0)));
@@ -37,24 +39,26 @@ export function forestLines(forest: Forest, options: TreeTextOptions): readonly 
 
 function headerLine(forest: Forest): Line {
   const { target, engine, serverVersion, recovery, gaps } = forest.snapshot;
-  const server = ` ${engine} ${serverVersion}${recovery ? ", a standby" : ""}: `;
-  const name: Span = { style: "bold", text: `${target}:` };
-  if (forest.unread) return [name, server, "sessions wait for locks, but who waits for whom could not be read"];
+  const head: Span = { style: "bold", text: target };
+  const server = ` (${engine} ${serverVersion}${recovery ? ", a standby" : ""}): `;
+  if (forest.unread) return [head, server, "sessions wait for locks, but who waits for whom could not be read"];
   if (forest.waiters === 0) {
-    return [name, server, `nobody ${gaps.length > 0 ? "that can be seen " : ""}waits for a lock`];
+    return [head, server, `nobody ${gaps.length > 0 ? "that can be seen " : ""}waits for a lock`];
   }
   const wait = forest.waiters === 1 ? "waits" : "wait";
   const since = forest.longestMs === null ? "" : `, the longest for ${spokenDuration(forest.longestMs)}`;
-  return [name, server, { style: "yellow", text: `${sessions(forest.waiters)} ${wait} for a lock${since}` }];
+  return [head, server, { style: "yellow", text: `${sessions(forest.waiters)} ${wait} for a lock${since}` }];
 }
 
 /** What is still to be drawn: a waiter, or the word for those who are not. */
 type Pending = Readonly<{ depth: number; guides: string; last: boolean; what: Branch | string }>;
 
+/** `shown`: who is drawn so far. */
+type Drawing = Readonly<{ forest: Forest; options: TreeTextOptions; shown: Set<NodeKey> }>;
+
 /** Top down, without recursion. */
-function treeLines(root: Root, forest: Forest, options: TreeTextOptions): readonly Line[] {
+function treeLines(root: Root, { forest, options, shown }: Drawing): readonly Line[] {
   const lines: Line[] = [...rootLines(root, forest, options)];
-  const shown = new Set<NodeKey>();
   const pending: Pending[] = [];
   const plan = (node: NodeKey, depth: number, guides: string) => {
     const children = childrenOf(node, depth, forest, options);
@@ -145,16 +149,18 @@ function blockerLines({ node, waiters }: Root, forest: Forest, show: QueryText):
 
 function who(session: Session): string {
   const parts = [
-    session.own
-      ? "Lockwarden"
-      : session.role === "client"
-        ? application(session)
-        : (session.backendType ?? "type unknown"),
+    session.own ? "Lockwarden" : whatText(session) || "no application name",
     ...(session.user === null ? [] : [`user ${shortText(session.user)}`]),
     ...(session.database === null ? [] : [`database ${shortText(session.database)}`]),
     ...(session.client === null ? [] : [session.client === "local" ? "local" : `from ${shortText(session.client)}`]),
   ];
   return parts.join(", ");
+}
+
+/** The application of a client, the kind of a process of the server's own. */
+function whatText({ role, application, backendType }: Session): string {
+  const isOwn = role === "internal" || role === "replication";
+  return plainText((isOwn ? backendType : application) ?? "", longestName);
 }
 
 function stateText(session: Session): string {
@@ -179,22 +185,23 @@ function stateText(session: Session): string {
 }
 
 function waiterSpans(branch: Branch, forest: Forest, { show }: TreeTextOptions): Line {
-  const { waiter, wait, soft } = branch;
+  const { waiter, wait, soft, ahead, cycle } = branch;
   const party = forest.parties.get(waiter);
   const session = party?.kind === "session" ? party : null;
   // Whoever blocks others may be the one to end: its handle is what the server's log and the commands call it.
   const blocks = forest.branches.has(waiter) && session !== null;
   const person = session === null ? "" : ` ${personText(session)}`;
-  const since = wait.waitMs === null ? "" : ` for ${spokenDuration(wait.waitMs)}`;
+  const since = wait.waitMs === null ? "" : ` ${spokenDuration(wait.waitMs)}`;
   const query = session?.query == null ? null : show(session.query);
   const statement = plainText(query ?? "", longestQuery);
+  // What matters most comes first: a narrow terminal cuts the rest.
   return [
     { style: "bold", text: blocks ? handle(session) : nameOf(waiter, forest) },
     `${person} `,
     soft ? { style: "cyan", text: `queues behind it${since}` } : { style: "yellow", text: `waits${since}` },
-    `, wants ${wait.mode} on ${lockText(wait)}`,
-    ...(branch.ahead.length === 0 ? [] : [`, after ${namesOf(branch.ahead, forest)}`]),
-    ...(branch.cycle.length === 0 ? [] : [red(`, in a cycle with ${namesOf(branch.cycle, forest)}`)]),
+    ...(cycle.length === 0 ? [] : [red(` in a cycle with ${namesOf(cycle, forest)}`)]),
+    ` for ${lockText(wait)} (${wait.mode})`,
+    ...(ahead.length === 0 ? [] : [`, after ${namesOf(ahead, forest)}`]),
     ...(statement === "" ? [] : [dim(`: ${statement}`)]),
   ];
 }
@@ -220,7 +227,7 @@ function lockText(wait: LockWait): string {
     case "transactionid":
       // Without a certain relation it may be a unique key that the other has just written.
       if (wait.relation !== null) return `a row${of}`;
-      return `another's transaction${table === null ? "" : ` (a row of ${table})`}`;
+      return `another's transaction${table === null ? "" : `, a row of ${table}`}`;
     case "virtualxid":
       return "another's transaction (virtualxid)";
     case "extend":
@@ -250,16 +257,9 @@ function handle({ pid, sessionId }: Session): string {
 }
 
 function personText(session: Session): string {
-  const what = session.role === "client" || session.role === "unknown" ? session.application : session.backendType;
   const user = session.user === null ? "" : shortText(session.user);
-  const said = plainText(what ?? "", longestName);
-  return said === "" || user === "" ? said || user || "unknown user" : `${said} (${user})`;
-}
-
-function application(session: Session): string {
-  return session.application === null || session.application === ""
-    ? "no application name"
-    : shortText(session.application);
+  const what = whatText(session);
+  return what === "" || user === "" ? what || user || "unknown user" : `${what} (${user})`;
 }
 
 function shortText(text: string): string {

@@ -22,6 +22,8 @@ export async function watch({ targets }: Config, shape: Watching, output: Output
   const full = output.isTerminal && !shape.json && process.env["TERM"] !== "dumb";
   const paper = full ? screenFor(views, shape, { colour: output.colour, quit }) : rollFor(views, shape, output);
   try {
+    // A screen shows at once what there is; on paper, a first frame without an answer would be of no use to anybody.
+    if (!full) await Promise.all(observers.map((observer) => observer.look(stop.signal)));
     await keepLooking(observers, { intervalMs: shape.intervalMs, draw: paper.draw, signal: stop.signal });
   } finally {
     paper.close();
