@@ -10,8 +10,9 @@ import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/outp
 import { run } from "./cli/run.ts";
 import { schema } from "./cli/schema.ts";
 import { test } from "./cli/test.ts";
+import { tree } from "./cli/tree.ts";
 
-const commands: readonly CommandSpec[] = [run, once, check, test, grants, schema, demo];
+const commands: readonly CommandSpec[] = [run, once, check, tree, test, grants, schema, demo];
 
 const output = processOutput();
 const ended = await main(process.argv.slice(2), output);

@@ -17,6 +17,8 @@ export type WaitGraph = Readonly<{
   isRoot(node: NodeKey): boolean;
   /** Waits, over others, for itself: the server's deadlock detector will end it. */
   inCycle(node: NodeKey): boolean;
+  /** Everybody who waits, over others, for each other together with it; nobody when it is in no cycle. */
+  cycle(node: NodeKey): readonly NodeKey[];
   /** Those who block somebody and wait for nobody. */
   roots(): readonly NodeKey[];
 }>;
@@ -53,6 +55,7 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
     },
     isRoot,
     inCycle: (node) => waits.has(nodeOf(node)) && cyclic().has(nodeOf(node)),
+    cycle: (node) => cyclic().get(nodeOf(node)) ?? [],
     roots: () => [...behindOf().keys()].filter(isRoot),
   };
 }
@@ -117,12 +120,12 @@ type Visit = { node: NodeKey; next: number; targets: readonly NodeKey[] };
 function nodesInCycles(
   waits: ReadonlyMap<NodeKey, readonly LockWait[]>,
   nodeOf: (key: NodeKey) => NodeKey,
-): ReadonlySet<NodeKey> {
+): ReadonlyMap<NodeKey, readonly NodeKey[]> {
   const order = new Map<NodeKey, number>();
   const low = new Map<NodeKey, number>();
   const open: NodeKey[] = [];
   const isOpen = new Set<NodeKey>();
-  const cyclic = new Set<NodeKey>();
+  const cyclic = new Map<NodeKey, readonly NodeKey[]>();
   const path: Visit[] = [];
 
   const lower = (node: NodeKey, to: number) => low.set(node, Math.min(low.get(node) ?? to, to));
@@ -142,7 +145,7 @@ function nodesInCycles(
     const component = open.splice(open.lastIndexOf(node));
     for (const member of component) {
       isOpen.delete(member);
-      if (component.length > 1) cyclic.add(member);
+      if (component.length > 1) cyclic.set(member, component);
     }
   };
 
