@@ -7,10 +7,12 @@ import { demo } from "./cli/demo.ts";
 import { grants } from "./cli/grants.ts";
 import { once } from "./cli/once.ts";
 import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
+import { replay } from "./cli/replay.ts";
 import { run } from "./cli/run.ts";
 import { schema } from "./cli/schema.ts";
+import { snapshot } from "./cli/snapshot.ts";
 
-const commands: readonly CommandSpec[] = [run, once, check, grants, schema, demo];
+const commands: readonly CommandSpec[] = [run, once, check, snapshot, replay, grants, schema, demo];
 
 const output = processOutput();
 const ended = await main(process.argv.slice(2), output);
