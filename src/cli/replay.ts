@@ -133,8 +133,11 @@ function notesOf(config: Config, old: Loaded | null, { comparisons }: FilesCompa
       acted && old === null,
       "before is what the daemon decided then, whatever its config was; --against compares two configs on equal terms",
     ],
-    [sum("unjudged") > 0, `${sum("unjudged")} snapshots carry no decisions: nobody was acted on in them before`],
-    [sum("stale") > 0, `${sum("stale")} looks were not later than the one before them, and are left out`],
+    [
+      sum("unjudged") > 0,
+      `snapshots without a daemon's decisions: ${sum("unjudged")}; nobody was acted on in them before`,
+    ],
+    [sum("stale") > 0, `looks that were not later than the one before them, and are left out: ${sum("stale")}`],
     [strangers.length > 0, `not in this config: ${strangers.join(", ")}; rules without targets were tried on them`],
     [
       config.targets.some((target) => settingsFor(config, "", target, patterns).sessions === "all"),
