@@ -38,6 +38,9 @@ export const lockTypes = [
   "applytransaction",
 ] as const;
 
+/** As PostgreSQL counts them. */
+const sizeUnits: Readonly<Record<string, number>> = { kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
 const durationForm = "a duration such as 30s";
 const duration = z
   .string({ error: durationForm })
@@ -49,6 +52,13 @@ const duration = z
     return z.NEVER;
   })
   .meta({ title: "duration" });
+
+const sizeForm = "a size such as 64MB";
+const size = z
+  .string({ error: sizeForm })
+  .regex(/^\d{1,6}(?:kB|MB|GB)$/, { error: sizeForm, abort: true })
+  .transform((written) => Number.parseInt(written, 10) * (sizeUnits[written.slice(-2)] ?? 1))
+  .meta({ title: "size" });
 
 const nameForm = "a name of up to 63 letters, digits, '.', '_' or '-'";
 const name = z
@@ -274,6 +284,13 @@ const limits = z.strictObject({
     ),
 });
 
+const recordings = z.strictObject({
+  size: size
+    .prefault("64MB")
+    .describe("Most that all recordings take on disk, packed; each target has an equal share. The oldest go first."),
+  keep: duration.prefault("7d").describe("Nothing older is kept."),
+});
+
 export const configSchema = z.strictObject({
   mode: z.enum(modes).default("observe").describe("observe: decide, record, tell, never act. enforce: act."),
   targets: z.array(target).min(1, { error: "at least one target" }).describe("The database servers to watch."),
@@ -290,6 +307,12 @@ export const configSchema = z.strictObject({
     .enum(["masked", "plain", "none"])
     .default("masked")
     .describe("Literals in query text that is logged, journalled or sent: masked, shown, or no text at all."),
+  recordings: z
+    .union([z.literal(false), recordings], { error: "a map, or false" })
+    .prefault({})
+    .describe(
+      "The flight recorder: every look at which somebody waits is kept in `state_dir/recordings`, for `replay`. false: none.",
+    ),
   state_dir: text.optional().describe("Where the journal lives. Default: $STATE_DIRECTORY, else /var/lib/lockwarden."),
 });
 

@@ -12,6 +12,7 @@ import type { Link } from "../engines/engine.ts";
 import { type Carried, execute, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
+import type { TickedLook } from "./recorder.ts";
 import type { Settings } from "./settings.ts";
 
 /** What one target's watcher keeps from look to look. */
@@ -27,6 +28,8 @@ export type TickContext = Readonly<{
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   /** One line per action, for the log. */
   report(level: "info" | "warn" | "error", facts: object, text: string): void;
+  /** Takes what this look saw and decided; the flight recorder is the daemon's alone. */
+  record?(ticked: TickedLook): void;
   newId(): string;
   now(): Date;
   alive(): void;
@@ -63,11 +66,17 @@ export async function tick(context: TickContext): Promise<TickResult> {
   const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
   const judgements: Judgement[] = [];
   let again = false;
-  for (const decision of decisions) {
-    const stale = performance.now() - lookedAt > staleMs;
-    const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
-    again ||= judgement === null || mayGoOn(judgement);
-    judgements.push(judgement ?? { decision, outcome: null });
+  try {
+    for (const decision of decisions) {
+      const stale = performance.now() - lookedAt > staleMs;
+      const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
+      again ||= judgement === null || mayGoOn(judgement);
+      judgements.push(judgement ?? { decision, outcome: null });
+    }
+  } finally {
+    // A connection that is lost over an act makes this look no less telling.
+    const left = decisions.slice(judgements.length).map((decision) => ({ decision, outcome: null }));
+    context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
   }
   const nextMs = again ? 0 : nextChangeMs(decisions, memory.history, circumstances);
   return { judgements, sentence: sentenceOf(snapshot, judgements), nextMs, lookedAt, snapshot };

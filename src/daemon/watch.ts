@@ -7,6 +7,7 @@ import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
+import type { TickedLook } from "./recorder.ts";
 import { nextCron, parsePoll } from "./schedule.ts";
 import type { Settings } from "./settings.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
@@ -20,6 +21,8 @@ export type WatchContext = Readonly<{
   paused(): boolean;
   /** Looks into what a crash left open, once a connection is there. */
   recover(link: Link, signal: AbortSignal): Promise<void>;
+  /** `connection` is another after every reconnect. */
+  record(ticked: TickedLook, connection: number): void;
   log: Log;
   pulse: Pulse;
   newId(): string;
@@ -52,6 +55,7 @@ export function watch(context: WatchContext): Watch {
   const memory: Memory = { history: noHistory };
   const once = createOnce();
   let failures = 0;
+  let connections = 0;
   let hadGaps = false;
   /** The right to act is ours, as long as this connection lasts. */
   let held = false;
@@ -93,6 +97,7 @@ export function watch(context: WatchContext): Watch {
         leader: state.leader,
         paused: context.paused(),
         report,
+        record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
       for (const one of answering) one.resolve(result);
@@ -177,6 +182,7 @@ export function watch(context: WatchContext): Watch {
       log.info({ target: name, ...facts }, `connected to ${facts.version} as ${facts.role}`);
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
+      connections++;
       await context.recover(link, signal);
       await sayMissing(link);
       await readyToProbe(link);
