@@ -57,10 +57,11 @@ function judge({ value, written, ...document }: ConfigDocument, cronMistake: Cro
   const channels = items(raw["channels"]).map((item, index) => resolveChannel(item, ["channels", index], files));
   const own = [...targets, ...channels].flatMap(({ findings }) => findings);
   const later = [...schemaFindings(value, written), ...meaning.mistakes, ...own];
+  const warnings = [...meaning.warnings, ...[...targets, ...channels].flatMap((one) => one.warnings ?? [])];
   const mistakes = [...document.findings, ...later.filter(({ path }) => !document.spoiled.has(placeKey(path)))];
   const parsed = configSchema.safeParse(value);
-  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings: meaning.warnings, config: null };
-  return { mistakes, warnings: meaning.warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
+  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings, config: null };
+  return { mistakes, warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
 }
 
 type AllResolved = Readonly<Record<"targets" | "channels", readonly Loaded<Resolved>[]>>;

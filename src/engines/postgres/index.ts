@@ -8,6 +8,7 @@ import { leaseOn } from "./lease.ts";
 import { type Opened, openConnection } from "./open.ts";
 import { prove } from "./prove.ts";
 import { createReader } from "./snapshot.ts";
+import { survey } from "./survey.ts";
 
 const waitAgeSince = 140_000;
 
@@ -59,11 +60,12 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 function link(target: Target, reader: Opened, actor: Opened): Link {
   const { serverId: _, ...facts } = reader.server;
   const lease = leaseOn(actor);
+  const openOther = (database: string, signal: AbortSignal) => openConnection(target, { database }, signal);
   const reading = createReader({
     connection: reader,
     target: { name: target.name },
     facts: reader.server,
-    openOther: (database, signal) => openConnection(target, { database }, signal),
+    openOther,
     ownPids: [reader.pid, actor.pid],
   });
   let closing: Promise<void> | null = null;
@@ -82,6 +84,12 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
     lease: (signal) => whole(signal, () => lease(signal)),
     check: (signal) => whole(signal, () => check(reader, signal)),
+    survey: (tables, signal) => {
+      const { role, database } = facts;
+      return whole(signal, () =>
+        survey({ connection: reader, second: actor, role, database, openOther }, tables, signal),
+      );
+    },
     close: () => {
       closing ??= actor.close().then(() => reader.close());
       return closing;
