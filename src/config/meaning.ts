@@ -131,7 +131,8 @@ function targetModeWarnings(value: unknown): readonly Finding[] {
     const own = named === undefined ? targets : targets.filter((target) => names.includes(fieldAt(target, "name")));
     if (fieldAt(rule, "mode") !== "enforce" || own.length === 0) return [];
     if (!own.every((target) => fieldAt(target, "mode") === "observe")) return [];
-    const text = "expected a target of its own in mode enforce, got only ones in observe: observe wins, nothing is done";
+    const text =
+      "expected a target of its own in mode enforce, got only ones in observe: observe wins, nothing is done";
     return [{ path: ["rules", index, "mode"], at: "value", text }];
   });
 }
