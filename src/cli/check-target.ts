@@ -73,8 +73,14 @@ export function judgeTargets(looks: readonly TargetLook[], config: Config): read
     const here = { target: target.name, survey };
     const rules = config.rules.filter((rule) => appliesTo(rule, target.name));
     const warnings = [...timeoutDoubts(rules, survey, config.protect), ...nameDoubts(config, { here, all, nearest })];
-    return { ...seen, warnings, gaps: survey.gaps };
+    return { ...seen, warnings: inOrder(warnings, config), gaps: survey.gaps };
   });
+}
+
+/** All of one rule together, in the config's order; what is of no rule last. */
+function inOrder(doubts: readonly Doubt[], { rules }: Config): readonly Doubt[] {
+  const at = ({ rule }: Doubt) => (rule === null ? rules.length : rules.findIndex(({ name }) => name === rule));
+  return doubts.toSorted((one, other) => at(one) - at(other));
 }
 
 /** Whoever only observes needs no right to signal. */

@@ -93,7 +93,7 @@ function conditionsOf(rule: Rule, part: Part): Conditions {
 
 function roleTexts(rule: Rule, { here, nearest }: NameContext, places: readonly Surveyed[]): readonly string[] {
   const everywhere = places.flatMap(({ survey }) => survey.roles);
-  const known = rolesOf(here);
+  const known = here.survey.roles.filter(({ login }) => login).map(({ name }) => name);
   return parts.flatMap((part) => {
     const { users, blocks } = conditionsOf(rule, part);
     const lists = [
@@ -188,9 +188,13 @@ function meantTable(
   const known = within.flatMap(({ database, names }) =>
     isQualified(pattern) ? names.map((name) => `${database}.${name}`) : names,
   );
-  const last = pattern.slice(pattern.lastIndexOf(".") + 1);
-  const near = known.find((name) => name.endsWith(`.${last}`)) ?? nearest(pattern, known);
-  return near === null ? "" : `: did you mean ${near}?`;
+  const schema = pattern.slice(0, pattern.lastIndexOf(".") + 1);
+  const last = pattern.slice(schema.length);
+  // What all names of a schema have in common must not make them look alike.
+  const inSchema = known.filter((name) => name.startsWith(schema)).map((name) => name.slice(schema.length));
+  const near = nearest(last, inSchema);
+  const best = known.find((name) => name.endsWith(`.${last}`)) ?? (near === null ? null : `${schema}${near}`);
+  return best === null ? "" : `: did you mean ${best}?`;
 }
 
 /** `users` that protect.superusers spares, all of them. */
