@@ -62,11 +62,12 @@ function judge(
   const channels = items(raw["channels"]).map((item, index) => resolveChannel(item, ["channels", index], files));
   const own = [...targets, ...channels].flatMap(({ findings }) => findings);
   const later = [...schemaFindings(value, written), ...meaning.mistakes, ...own];
+  const warnings = [...meaning.warnings, ...[...targets, ...channels].flatMap((one) => one.warnings ?? [])];
   const all = [...document.findings, ...later.filter(({ path }) => !document.spoiled.has(placeKey(path)))];
   const parsed = configSchema.safeParse(value);
   const mistakes = rulesOnly && parsed.success ? all.filter(({ path }) => !isWay(path)) : all;
-  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings: meaning.warnings, config: null };
-  return { mistakes, warnings: meaning.warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
+  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings, config: null };
+  return { mistakes, warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
 }
 
 /** To a server, or to people. */

@@ -1,6 +1,7 @@
+import { neverFires } from "../core/never-fires.ts";
 import { formatDuration } from "./duration.ts";
 import type { Finding, Path } from "./mistake.ts";
-import { states as allStates, type Conditions, type Rule, type Step } from "./schema.ts";
+import { states as allStates, type Conditions, type Config, type Rule, type Step } from "./schema.ts";
 
 // What a rule means, beyond its form: refused is what could end the wrong session, or could never do anything.
 
@@ -10,8 +11,8 @@ export type Safety = Readonly<{ mistakes: readonly Finding[]; warnings: readonly
 const deadlockTimeoutMs = 1_000;
 const shortestForMs = 2 * deadlockTimeoutMs;
 
-/** Judges one rule; the findings' paths begin at the rule. */
-export function ruleSafety(rule: Rule): Safety {
+/** Judges one rule; the findings' paths begin at the rule. `protect` null: its form is wrong, so nothing is known of it. */
+export function ruleSafety(rule: Rule, protect: Config["protect"] | null): Safety {
   const found = [
     ...conditionMistakes(rule),
     ...(rule.steps.some(isActing) ? actingMistakes(rule) : []),
@@ -19,7 +20,9 @@ export function ruleSafety(rule: Rule): Safety {
     ...ladderMistakes(rule),
     ...probeMistakes(rule),
   ];
-  return { mistakes: found, warnings: rule.steps.some(isActing) ? shortForWarnings(rule.match) : [] };
+  const none = { superusers: false, maintenance: false, backups: false };
+  const never = neverFires(rule, protect ?? none).map(({ path, text }) => finding(path, text));
+  return { mistakes: found, warnings: [...never, ...(rule.steps.some(isActing) ? shortForWarnings(rule.match) : [])] };
 }
 
 function isActing(step: Step): boolean {

@@ -1,5 +1,5 @@
 import type { LoadedConfig } from "../config/load.ts";
-import { reportOf, type TargetReport } from "./once-report.ts";
+import { failureReport, type LookReport, reportOf } from "./once-report.ts";
 import type { Watch } from "./watch.ts";
 
 /** What a command asks of the running daemon, through control.sock. */
@@ -33,15 +33,16 @@ export function controlHandler(context: ControlContext): (message: unknown, sign
   };
 }
 
-async function lookAt(target: string, watch: Watch, signal: AbortSignal): Promise<TargetReport> {
+/** As `once` looks without a daemon. */
+async function lookAt(target: string, watch: Watch, signal: AbortSignal): Promise<LookReport> {
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
   try {
-    const { judgements } = await Promise.race([watch.lookNow(), aborted]);
-    return reportOf(target, judgements);
+    const { result, lacking } = await Promise.race([watch.lookNow(), aborted]);
+    return { report: reportOf(target, result.judgements), lacking };
   } catch (error) {
-    return { target, error: error instanceof Error ? error.message : String(error), decisions: [] };
+    return { report: failureReport(target, error), lacking: [] };
   }
 }
 

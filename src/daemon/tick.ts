@@ -269,7 +269,9 @@ function factsOf(decision: Decision, outcome: Outcome): object {
 }
 
 function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): string {
-  const waiting = snapshot.contended ? "somebody waits for a lock" : "nobody waits for a lock";
+  // With hidden sessions, or more than one look reads, it is known only of the others.
+  const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
+  const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
   const parts = judgements.map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
     if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
 import { afterReconnect, noHistory } from "../core/history.ts";
-import { type Engine, type Link, LinkLost } from "../engines/engine.ts";
+import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
@@ -36,8 +36,8 @@ export type Watch = Readonly<{
   /** Ends when the signal aborts. */
   ended: Promise<void>;
   state(): WatchState;
-  /** Looks now; rejects when the target cannot be looked at. */
-  lookNow(): Promise<TickResult>;
+  /** Looks now, and at what the role lacks; rejects when the target cannot be looked at. */
+  lookNow(): Promise<Asked>;
   /** The settings have changed: looks now, unless the schedule says otherwise. */
   wake(): void;
 }>;
@@ -46,7 +46,8 @@ const firstBackoffMs = 500;
 const longestBackoffMs = 30_000;
 const longestSleepMs = 60_000;
 
-type Asked = Readonly<{ resolve(result: TickResult): void; reject(error: unknown): void }>;
+export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
+type Asker = Readonly<{ resolve(answer: Asked): void; reject(error: unknown): void }>;
 
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
@@ -61,7 +62,7 @@ export function watch(context: WatchContext): Watch {
   let held = false;
   let wasFollower = false;
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
-  const asked: Asked[] = [];
+  const asked: Asker[] = [];
   let bell = new AbortController();
 
   const expect = (afterMs: number) => {
@@ -89,6 +90,7 @@ export function watch(context: WatchContext): Watch {
     try {
       await context.journal.mend();
       if (!held) await lead(link);
+      const lacking = answering.length > 0 ? await sayMissing(link) : [];
       const result = await tick({
         ...context,
         settings: settings(),
@@ -100,7 +102,7 @@ export function watch(context: WatchContext): Watch {
         record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
-      for (const one of answering) one.resolve(result);
+      for (const one of answering) one.resolve({ result, lacking });
       say(result.sentence);
       sayGaps(result.snapshot.gaps);
       once.clear("look");
@@ -156,11 +158,12 @@ export function watch(context: WatchContext): Watch {
   };
 
   /** What the role may not see or do is told at the start, not discovered. */
-  const sayMissing = async (link: Link): Promise<void> => {
+  const sayMissing = async (link: Link): Promise<readonly Missing[]> => {
     const missing = (await link.check(signal)).filter(({ fatal }) => fatal);
     const text = missing.map((one) => `${one.missing}; to grant it: ${one.grant}`).join("; ");
     if (once.changed("missing", text) && text !== "")
       log.error({ target: name }, `its role lacks what is needed: ${text}`);
+    return missing;
   };
   /** Before a pile-up takes every connection; where it cannot be, the probe itself says so when it is asked. */
   const readyToProbe = async (link: Link): Promise<void> => {

@@ -9,6 +9,7 @@ import { type Opened, openConnection } from "./open.ts";
 import { prober } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { createReader } from "./snapshot.ts";
+import { survey } from "./survey.ts";
 
 const waitAgeSince = 140_000;
 
@@ -60,11 +61,12 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 function link(target: Target, reader: Opened, actor: Opened): Link {
   const { serverId: _, ...facts } = reader.server;
   const lease = leaseOn(actor);
+  const openOther = (database: string, signal: AbortSignal) => openConnection(target, { database }, signal);
   const reading = createReader({
     connection: reader,
     target: { name: target.name },
     facts: reader.server,
-    openOther: (database, signal) => openConnection(target, { database }, signal),
+    openOther,
     ownPids: [reader.pid, actor.pid],
   });
   const probes = prober(target, openConnection);
@@ -86,6 +88,12 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     probe: (probe, signal) => whole(signal, () => probes.probe(probe, signal)),
     lease: (signal) => whole(signal, () => lease(signal)),
     check: (signal) => whole(signal, () => check(reader, signal)),
+    survey: (tables, signal) => {
+      const { role, database } = facts;
+      return whole(signal, () =>
+        survey({ connection: reader, second: actor, role, database, openOther }, tables, signal),
+      );
+    },
     close: () => {
       closing ??= probes
         .close()
