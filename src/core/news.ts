@@ -66,6 +66,10 @@ export function newsOfOutcome(decision: Decision, outcome: Outcome, last: boolea
 
 /** `backend 4711 (67a1.1267, user app)`: enough to find it in the server's log. */
 export function subjectText({ evidence: { victim } }: Decision): string {
+  return victimText(victim);
+}
+
+export function victimText(victim: Decision["evidence"]["victim"]): string {
   if (victim.kind === "prepared") return `prepared transaction ${victim.gid}`;
   return `session ${victim.pid ?? "?"},${victim.sessionId} (${victim.user ?? "unknown user"}, ${victim.application || "no application name"})`;
 }

@@ -2,11 +2,12 @@ import type { ActDecision, Decision, Outcome, Signal } from "../core/decision.ts
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText } from "../core/news.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
 import { type Circumstances, nextChangeMs } from "../core/plan.ts";
 import { afterOutcome } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import { unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
 import { execute, NotJournalled } from "../executor.ts";
@@ -32,6 +33,8 @@ export type TickContext = Readonly<{
   alive(): void;
   signal: AbortSignal;
 }>;
+
+type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
 export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
@@ -70,7 +73,8 @@ export async function tick(context: TickContext): Promise<TickResult> {
     judgements.push(judgement ?? { decision, outcome: null });
   }
   const nextMs = again ? 0 : nextChangeMs(decisions, memory.history, circumstances);
-  return { judgements, sentence: sentenceOf(snapshot, judgements), nextMs, lookedAt, snapshot };
+  const unruled = unruledRoots(seen, decisions);
+  return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
@@ -83,7 +87,11 @@ async function look({ settings, link, memory, signal }: TickContext): Promise<Lo
   return { snapshot, evaluation: evaluate(snapshot, rules, memory.history) };
 }
 
-function circumstancesOf({ settings, paused, leader, journal }: TickContext, snapshot: Snapshot): Circumstances {
+/** What decides besides the look: `explain` judges by it too. */
+export function circumstancesOf(
+  { settings, paused, leader, journal }: Pick<TickContext, "settings" | "paused" | "leader"> & Journalled,
+  snapshot: Pick<Snapshot, "atMs">,
+): Circumstances {
   return {
     config: settings.digest,
     mode: settings.mode,
@@ -247,7 +255,12 @@ function factsOf(decision: Decision, outcome: Outcome): object {
   };
 }
 
-function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): string {
+/** Without figures that change by themselves: it is logged when it changes. */
+function sentenceOf(
+  snapshot: Snapshot,
+  judgements: readonly Judgement[],
+  unruled: ReturnType<typeof unruledRoots>,
+): string {
   const waiting = snapshot.contended ? "somebody waits for a lock" : "nobody waits for a lock";
   const parts = judgements.map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
@@ -255,5 +268,12 @@ function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): strin
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
-  return [waiting, ...(parts.length === 0 ? ["nothing to do"] : parts.slice(0, 20))].join("; ");
+  const named = unruled.slice(0, 5).map(({ blocker, relation }) => {
+    return `${victimText(blocker)} stands in the way${relation === null ? "" : ` on ${relation}`}`;
+  });
+  const why = "no rule matches it: lockwarden explain says why";
+  const alone = named.map((text, at) => (at === named.length - 1 ? `${text}, and ${why}` : text));
+  return [waiting, ...(parts.length + alone.length === 0 ? ["nothing to do"] : [...parts.slice(0, 20), ...alone])].join(
+    "; ",
+  );
 }
