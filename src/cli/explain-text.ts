@@ -142,7 +142,7 @@ function failing({ verdict, conditions, decision }: RuleExplanation): string {
   if (verdict !== "not" || decision !== null) return "";
   const open = conditions.filter(({ holds }) => holds === "no" || holds === "unknown" || holds === "later");
   const [first] = open;
-  return first === undefined ? "" : `: ${first.seen} (${open.map((one) => one.name).join(", ")})`;
+  return first === undefined ? "" : `: ${first.seen} (fails ${open.map((one) => one.name).join(", ")})`;
 }
 
 /** Of a rule that matches: what it saw; of one that will: what is not yet as it wants it. */

@@ -108,11 +108,13 @@ function explainSession(session: Session, desk: Desk): SessionExplanation {
 }
 
 function explainPrepared({ key, ...prepared }: Prepared, desk: Desk): SessionExplanation {
-  const { snapshot, evaluation, nameOf } = desk;
+  const { snapshot, evaluation, nameOf, decisions } = desk;
+  // A rule about prepared transactions themselves is not stopped by this.
+  const reachable = decisions.get(key)?.some(({ kind }) => kind !== "spare") === true;
   return {
     who: prepared,
     standing: standingOf(key, { snapshot, graph: evaluation.graph, nameOf }),
-    never: "it is a prepared transaction, and has no session to signal",
+    never: reachable ? null : "it is a prepared transaction, and has no session to signal",
     protection: null,
     rules: decidedRules(key, desk),
   };

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { noHistory } from "../../src/core/history.ts";
+import { evaluate } from "../../src/core/rules.ts";
+import { unruledRoots } from "../../src/core/unruled.ts";
+import { judge } from "../support/judge.ts";
+import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";
+
+const rule = {
+  name: "stuck-login",
+  match: { state: "idle in transaction", idle_for: "30s", blocks: { tables: ["public.user_session"] } },
+  steps: ["terminate"],
+};
+
+function named(look: SnapshotBuilder): readonly string[] {
+  const built = look.build();
+  const { look: judged, rules } = judge({ rules: [rule] });
+  const seen = { snapshot: built, evaluation: evaluate(built, rules, noHistory) };
+  return unruledRoots(seen, judged(built).decisions).map(
+    ({ blocker, relation }) => `${blocker.kind === "session" ? blocker.pid : blocker.gid} on ${relation}`,
+  );
+}
+
+function stuck(waited: string | undefined, table: string): SnapshotBuilder {
+  return snapshot()
+    .session(1, { idle: "40s" })
+    .session(2, { xact: "9s", query_age: "9s" })
+    .waits(2, { on: 1, table, ...(waited === undefined ? {} : { for: waited }) });
+}
+
+test("a root that somebody has long been waiting behind, and that no rule is about, is named", () => {
+  assert.deepEqual(named(stuck("5s", "public.orders")), ["1 on public.orders"]);
+});
+
+test("waits of the moment are what locks are for", () => {
+  assert.deepEqual(named(stuck("4s", "public.orders")), []);
+});
+
+test("where the server does not say since when somebody waits, the statement's age bounds it", () => {
+  assert.deepEqual(named(stuck(undefined, "public.orders")), ["1 on public.orders"]);
+});
+
+test("whom a rule is about, acted on or not, the rule's own part of the sentence names", () => {
+  assert.deepEqual(named(stuck("9s", "public.user_session")), []);
+});
+
+test("only the root is named, not the waiters in the middle", () => {
+  const chain = stuck("9s", "public.orders").session(3, { xact: "9s" }).waits(3, { on: 2, for: "9s" });
+  assert.deepEqual(named(chain), ["1 on public.orders"]);
+});
