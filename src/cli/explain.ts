@@ -2,7 +2,7 @@ import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
 import type { Explanation, Scope } from "../core/explanation.ts";
 import { noHistory } from "../core/history.ts";
-import { explainNow, explainSeen, type TargetExplanation } from "../daemon/explain.ts";
+import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/explain.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { failureText } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
@@ -64,7 +64,8 @@ async function lookAt(target: Target, { config, digest, scope }: Asking): Promis
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
-      return await explainNow({ ...stranger, settings, link, signal }, scope, "first look");
+      const look = await lookToExplain({ ...stranger, settings, link, signal });
+      return await explainLook(look, { scope, basis: "first look" });
     } finally {
       await link.close();
     }
@@ -88,7 +89,8 @@ async function recorded(
     }
     if (target.name !== snapshot.target) warn(`${from}: recorded on ${snapshot.target}, judged as ${target.name}`);
     const settings = settingsFor(config, digest, target, patterns);
-    return [await explainSeen(snapshot, { ...stranger, settings }, { scope, basis: "recording" })];
+    const look = { snapshot, standing: { ...stranger, settings } };
+    return [await explainLook(look, { scope, basis: "recording" })];
   } catch (error) {
     return errorText(error);
   }

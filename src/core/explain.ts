@@ -10,6 +10,7 @@ import type { NodeKey, Prepared, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { type NameOf, namesIn, neverText, standingOf } from "./standing.ts";
+import { remembering } from "./wait-graph.ts";
 
 /** All that an explanation rests on. */
 export type Question = Readonly<{
@@ -24,10 +25,18 @@ export type Question = Readonly<{
 }>;
 
 /** So many are explained at once, unless all are asked for. */
-const mostSessions = 200;
+const mostSessions = 100;
 
 /** Every rule against every session that is asked about: matched or not, and what decided. Nothing is done or remembered. */
 export function explain(question: Question): Explanation {
+  const { frame, sessions } = explaining(question);
+  return { ...frame, sessions: [...sessions] };
+}
+
+/** The same, one session at a time: in a jam of thousands all of them take seconds, and a daemon has other things to do. */
+export function explaining(
+  question: Question,
+): Readonly<{ frame: Omit<Explanation, "sessions">; sessions: Iterable<SessionExplanation> }> {
   const { snapshot, circumstances, basis, scope } = question;
   const desk = deskOf(question);
   const everybody = [...snapshot.prepared, ...snapshot.sessions];
@@ -39,15 +48,21 @@ export function explain(question: Question): Explanation {
   const listed = new Set(ranked);
   const left = asked === null ? everybody.filter((one) => !listed.has(one)) : [];
   return {
-    target: snapshot.target,
-    at: snapshot.at,
-    basis,
-    config: circumstances.config,
-    hindrances: hindrancesOf(question),
-    gaps: snapshot.gaps,
-    sessions: shown.map((one) => (one.kind === "prepared" ? explainPrepared(one, desk) : explainSession(one, desk))),
-    rest: restOf(left, ranked.length - shown.length),
+    frame: {
+      target: snapshot.target,
+      at: snapshot.at,
+      basis,
+      config: circumstances.config,
+      hindrances: hindrancesOf(question),
+      gaps: snapshot.gaps,
+      rest: restOf(left, ranked.length - shown.length),
+    },
+    sessions: eachOf(shown, desk),
   };
+}
+
+function* eachOf(shown: readonly (Session | Prepared)[], desk: Desk): Generator<SessionExplanation> {
+  for (const one of shown) yield one.kind === "prepared" ? explainPrepared(one, desk) : explainSession(one, desk);
 }
 
 /** What one look found, laid out by session and rule. */
@@ -87,8 +102,10 @@ function groupBy<T>(items: readonly T[], keyOf: (item: T) => NodeKey): ReadonlyM
 
 function explainSession(session: Session, desk: Desk): SessionExplanation {
   const { snapshot, rules, circumstances, evaluation, findings, decisions, nameOf, show } = desk;
-  const standing = standingOf(session.key, { snapshot, graph: evaluation.graph, nameOf });
-  const subject = evaluation.subjectOf(session);
+  // Every rule and condition asks who is behind it, and in a jam that is thousands.
+  const graph = remembering(evaluation.graph);
+  const standing = standingOf(session.key, { snapshot, graph, nameOf });
+  const subject = { ...evaluation.subjectOf(session), graph };
   const never = neverText(session, nameOf, subjectKey(session) !== null);
   const { mode } = circumstances;
   const found = (rule: CompiledRule): Found => ({

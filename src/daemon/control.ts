@@ -1,8 +1,8 @@
 import type { LoadedConfig } from "../config/load.ts";
 import type { Scope } from "../core/explanation.ts";
-import { explainNow, scopeOf, type TargetExplanation } from "./explain.ts";
+import { explainLook, lookToExplain, scopeOf, type TargetExplanation } from "./explain.ts";
 import { failureText, reportOf, type TargetReport } from "./once-report.ts";
-import type { Interlude, Watch } from "./watch.ts";
+import type { Watch } from "./watch.ts";
 
 /** What a command asks of the running daemon, through control.sock. */
 export type Request =
@@ -55,8 +55,9 @@ type Asked = Readonly<{ message: object; signal: AbortSignal }>;
 async function explained(target: string, watch: Watch, { message, signal }: Asked): Promise<TargetExplanation> {
   const scope = scopeOf("scope" in message ? message.scope : null);
   try {
-    const ask = (interlude: Interlude) => explainNow(interlude, scope, "daemon");
-    return await unlessAborted(watch.between(ask), signal);
+    // Only the look takes its turn between two others: explaining it must not keep the next one waiting.
+    const look = await unlessAborted(watch.between(lookToExplain), signal);
+    return await unlessAborted(explainLook(look, { scope, basis: "daemon" }), signal);
   } catch (error) {
     return { target, error: failureText(error) };
   }

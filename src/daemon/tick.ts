@@ -7,7 +7,7 @@ import { type Circumstances, nextChangeMs } from "../core/plan.ts";
 import { afterOutcome } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
-import { unruledRoots } from "../core/unruled.ts";
+import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
 import { execute, NotJournalled } from "../executor.ts";
@@ -256,11 +256,7 @@ function factsOf(decision: Decision, outcome: Outcome): object {
 }
 
 /** Without figures that change by themselves: it is logged when it changes. */
-function sentenceOf(
-  snapshot: Snapshot,
-  judgements: readonly Judgement[],
-  unruled: ReturnType<typeof unruledRoots>,
-): string {
+function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unruled: readonly Unruled[]): string {
   const waiting = snapshot.contended ? "somebody waits for a lock" : "nobody waits for a lock";
   const parts = judgements.map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
@@ -268,12 +264,14 @@ function sentenceOf(
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
+  const said = [...parts.slice(0, 20), ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
+  return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
+}
+
+function unruledText(unruled: readonly Unruled[]): string {
   const named = unruled.slice(0, 5).map(({ blocker, relation }) => {
-    return `${victimText(blocker)} stands in the way${relation === null ? "" : ` on ${relation}`}`;
+    return `${victimText(blocker)} blocks others${relation === null ? "" : ` on ${relation}`}`;
   });
-  const why = "no rule matches it: lockwarden explain says why";
-  const alone = named.map((text, at) => (at === named.length - 1 ? `${text}, and ${why}` : text));
-  return [waiting, ...(parts.length + alone.length === 0 ? ["nothing to do"] : [...parts.slice(0, 20), ...alone])].join(
-    "; ",
-  );
+  const more = unruled.length > named.length ? ["so do more"] : [];
+  return `${[...named, ...more].join(" and ")}, and no rule matches: lockwarden explain says why`;
 }

@@ -334,17 +334,17 @@ test("a statement is shown masked, and a rule on it never repeats its text", () 
 test("what strangers call themselves does not steer the terminal", () => {
   const look = stuck("40s", "20s", { application: "a\u001b[2Jb", user: "\u202eroot" }).build();
   const { text } = explained(look, { rules });
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  assert.doesNotMatch(text, /[\u001b\u202e]/);
+  assert.ok(!text.includes("\u001b") && !text.includes("\u202e"), JSON.stringify(text));
+  assert.ok(text.includes("a\\x1b[2Jb"), text);
 });
 
 test("a jam is cut to what people can read, and counted", () => {
   let look = stuck();
   for (let pid = 10; pid < 310; pid++) look = look.session(pid, { xact: "9s" }).waits(pid, { on: 1, for: "9s" });
   const { explanation, text } = explained(look.build(), { rules });
-  assert.equal(explanation.sessions.length, 200);
-  assert.equal(explanation.rest.busy, 102);
-  assert.match(text, /and 102 more that wait, block or are in a transaction \(--all shows them\)/);
+  assert.equal(explanation.sessions.length, 100);
+  assert.equal(explanation.rest.busy, 202);
+  assert.match(text, /and 202 more that wait, block or are in a transaction \(--all shows them\)/);
   assert.equal(explained(look.build(), { rules }, { all: true }).explanation.sessions.length, 302);
 });
 
