@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { check } from "./cli/check.ts";
 import { type CommandSpec, defaultConfig, type Given } from "./cli/command.ts";
 import { demo } from "./cli/demo.ts";
+import { explain } from "./cli/explain.ts";
 import { grants } from "./cli/grants.ts";
 import { once } from "./cli/once.ts";
 import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
@@ -14,7 +15,19 @@ import { snapshot } from "./cli/snapshot.ts";
 import { test } from "./cli/test.ts";
 import { tree } from "./cli/tree.ts";
 
-const commands: readonly CommandSpec[] = [run, once, check, tree, snapshot, replay, test, grants, schema, demo];
+const commands: readonly CommandSpec[] = [
+  run,
+  once,
+  check,
+  explain,
+  tree,
+  snapshot,
+  replay,
+  test,
+  grants,
+  schema,
+  demo,
+];
 
 const output = processOutput();
 const ended = await main(process.argv.slice(2), output);

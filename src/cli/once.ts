@@ -1,9 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
-import { request } from "../control-socket.ts";
 import { noHistory } from "../core/history.ts";
-import type { Request, StatusAnswer } from "../daemon/control.ts";
 import { type JournalGate, journalGate } from "../daemon/journal-gate.ts";
 import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
@@ -15,14 +13,12 @@ import { createTeller, type Teller } from "../daemon/teller.ts";
 import { tick } from "../daemon/tick.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
-import { errorCode } from "../owned-file.ts";
 import { ownStateDir } from "../state-dir.ts";
+import { type Asking, askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
 import { type ExitCode, exitCodes } from "./output.ts";
 
-/** A tick may verify several acts; past this the daemon is not well. */
-const daemonMs = 120_000;
 /** For notices to reach their channels; what does not stays in the spool for the daemon. */
 const deliveryMs = 10_000;
 
@@ -51,31 +47,10 @@ export const once: CommandSpec = {
   },
 };
 
-type Asking = Readonly<{ file: string; digest: string; warn(text: string): void }>;
-
 /** null: no daemon runs on this state folder. */
-async function throughDaemon(stateDir: string, { file, digest, warn }: Asking): Promise<readonly LookReport[] | null> {
-  const status = await ask<StatusAnswer>(stateDir, "status");
-  if (status === null) return null;
-  if (status.config !== digest) {
-    warn(
-      `the daemon (pid ${status.pid}) goes by the config that it has read (digest ${status.config}), ` +
-        `not by ${file} as it is now (digest ${digest}); to make it read that, send it SIGHUP`,
-    );
-  }
-  return ask<readonly LookReport[]>(stateDir, "once");
-}
-
-async function ask<Answer>(stateDir: string, command: Request["command"]): Promise<Answer | null> {
-  try {
-    const reply = await request(stateDir, { command } satisfies Request, { timeoutMs: daemonMs });
-    return reply.kind === "nobody" ? null : (reply.answer as Answer);
-  } catch (error) {
-    // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.
-    const code = error instanceof Error ? errorCode(error.cause) : null;
-    if (["EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(code ?? "")) return null;
-    throw error;
-  }
+async function throughDaemon(stateDir: string, asking: Asking): Promise<readonly LookReport[] | null> {
+  if (!(await findDaemon(stateDir, asking))) return null;
+  return askDaemon<readonly LookReport[]>(stateDir, { command: "once" });
 }
 
 type Circumstances = Readonly<{ digest: string; stateDir: string }>;

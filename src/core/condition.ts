@@ -96,7 +96,9 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
     // Of an idle session the text is only the last statement: it decides nothing.
     const read = (session: Session) =>
       session.state === "active" ? session.query : session.state === null ? null : "";
-    conditions.push({ ...textCondition("query", context.patterns.regex(query), query, read), resets: true });
+    const finds = context.patterns.regex(query);
+    const seen = ({ session }: Subject) => statementSeen(read(session), finds);
+    conditions.push({ ...textCondition("query", finds, query, read), resets: true, seen });
   }
   if (written !== undefined) {
     conditions.push(
@@ -149,6 +151,13 @@ function textCondition(
   });
 }
 
+/** Never the text itself: a reason goes to the log, the journal and people, and the text may hold secrets. */
+function statementSeen(text: Text, finds: (text: string) => boolean): string {
+  if (text === null) return "its statement is unknown";
+  if (text === "") return "runs no statement";
+  return finds(text) ? "its statement matches" : "its statement does not match";
+}
+
 function hasWritten(session: Session): boolean | null {
   const { transaction } = session;
   if (transaction.kind === "unknown") return null;
@@ -191,7 +200,9 @@ function remaining(ageMs: Ms, wantedMs: number): Distance {
 
 function agePhrase(phrase: string, ageMs: Ms): string {
   if (ageMs === null) return `${phrase} for an unknown time`;
-  return ageMs === never ? `not ${phrase}` : `${phrase} for ${spokenDuration(ageMs)}`;
+  // `not idle`, but `no transaction open`.
+  if (ageMs === never) return phrase.includes(" ") ? `no ${phrase}` : `not ${phrase}`;
+  return `${phrase} for ${spokenDuration(ageMs)}`;
 }
 
 function transactionMs(session: Session): Ms {

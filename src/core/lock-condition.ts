@@ -198,7 +198,10 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
           const ms = blockedMs(context.rule, subject, count(subject));
           return ms === null ? never : Math.max(0, wantedMs - ms);
         }),
-      seen: (subject) => `has blocked for ${spokenDuration(blockedMs(context.rule, subject, count(subject)) ?? 0)}`,
+      seen: (subject) => {
+        const ms = blockedMs(context.rule, subject, count(subject));
+        return ms === null ? `blocks nobody${where}` : `has blocked for ${spokenDuration(ms)}`;
+      },
     }),
   ];
 }
@@ -210,5 +213,6 @@ function hasAtLeast(wanted: number, items: Iterable<unknown>): boolean {
 }
 
 function sessionsText(count: number): string {
+  if (count === 0) return "nobody";
   return count === 1 ? "1 session" : `${count} sessions`;
 }

@@ -80,6 +80,10 @@ function stillStuck({ probe }: Outcome): boolean {
 
 /** `backend 4711 (67a1.1267, user app)`: enough to find it in the server's log. */
 export function subjectText({ evidence: { victim } }: Decision): string {
+  return victimText(victim);
+}
+
+export function victimText(victim: Decision["evidence"]["victim"]): string {
   if (victim.kind === "prepared") return `prepared transaction ${victim.gid}`;
   return `session ${victim.pid ?? "?"},${victim.sessionId} (${victim.user ?? "unknown user"}, ${victim.application || "no application name"})`;
 }

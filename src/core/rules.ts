@@ -41,6 +41,8 @@ export type Evaluation = Readonly<{
   /** Roots that no signal may reach. */
   untouchables: readonly Untouchable[];
   graph: WaitGraph;
+  /** A session of this look as the conditions see it, whether a rule can be about it or not. */
+  subjectOf(session: Session): Subject;
 }>;
 
 const everything: NonNullable<Conditions["blocks"]> = { waiters: 1, locktypes: ["relation", "tuple", "transactionid"] };
@@ -74,6 +76,10 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const graph = waitGraph(snapshot);
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
+  const subjectOf = (session: Session): Subject => {
+    const held = holds === null ? null : (holds.get(session.key) ?? []);
+    return { session, snapshot, graph, sessions, history, holds: held };
+  };
   const afterCancel = [...history.incidents.values()].filter((one) => one.cancelled);
   const cancelled = new Set(afterCancel.map((one) => one.key));
   const changed = new Set(afterCancel.map((one) => one.subject));
@@ -84,8 +90,7 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
     if (session.role !== "client" || session.own || session.group !== null) continue;
     const key = subjectKey(session);
     if (key === null) continue;
-    const held = holds === null ? null : (holds.get(session.key) ?? []);
-    const subject: Subject = { session, snapshot, graph, sessions, history, holds: held };
+    const subject = subjectOf(session);
     for (const rule of candidates(session, changed.has(key))) {
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
@@ -94,7 +99,7 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
       needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
   }
-  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph };
+  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph, subjectOf };
 }
 
 function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {
@@ -138,7 +143,7 @@ function find(rule: CompiledRule, subject: Subject, key: string, cancelled: Read
 }
 
 /** Without the locks, a condition on them is passed over when somebody might fulfil it, and false when nobody waits. */
-function distanceOf(condition: Condition, subject: Subject): number {
+export function distanceOf(condition: Condition, subject: Subject): number {
   const { snapshot } = subject;
   if (!condition.needsLocks || snapshot.waits !== null) return condition.distance(subject);
   return snapshot.contended || condition.name === "holds" ? 0 : Number.POSITIVE_INFINITY;

@@ -60,6 +60,22 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
   };
 }
 
+/** The same graph, which walks only once for each node and kind of locks: for whoever asks the same again and again. */
+export function remembering(graph: WaitGraph): WaitGraph {
+  const known = new Map<string, readonly Behind[]>();
+  return {
+    ...graph,
+    behind: (node, locktypes) => {
+      const question = JSON.stringify([node, ...[...locktypes].toSorted()]);
+      const before = known.get(question);
+      if (before !== undefined) return before;
+      const found = [...graph.behind(node, locktypes)];
+      known.set(question, found);
+      return found;
+    },
+  };
+}
+
 /** Every edge, by its blocker. */
 function edgesBy(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key: NodeKey) => NodeKey): Edges {
   const edges = new Map<NodeKey, Edge[]>();

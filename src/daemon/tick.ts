@@ -2,11 +2,12 @@ import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/deci
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText } from "../core/news.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
 import { type Circumstances, nextChangeMs } from "../core/plan.ts";
 import { afterOutcome } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
 import { type Carried, execute, NotJournalled } from "../executor.ts";
@@ -35,6 +36,8 @@ export type TickContext = Readonly<{
   alive(): void;
   signal: AbortSignal;
 }>;
+
+type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
 export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
@@ -79,7 +82,8 @@ export async function tick(context: TickContext): Promise<TickResult> {
     context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
   }
   const nextMs = again ? 0 : nextChangeMs(decisions, memory.history, circumstances);
-  return { judgements, sentence: sentenceOf(snapshot, judgements), nextMs, lookedAt, snapshot };
+  const unruled = unruledRoots(seen, decisions);
+  return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
@@ -92,7 +96,11 @@ async function look({ settings, link, memory, signal }: TickContext): Promise<Lo
   return { snapshot, evaluation: evaluate(snapshot, rules, memory.history) };
 }
 
-function circumstancesOf({ settings, paused, leader, journal }: TickContext, snapshot: Snapshot): Circumstances {
+/** What decides besides the look: `explain` judges by it too. */
+export function circumstancesOf(
+  { settings, paused, leader, journal }: Pick<TickContext, "settings" | "paused" | "leader"> & Journalled,
+  snapshot: Pick<Snapshot, "atMs">,
+): Circumstances {
   return {
     config: settings.digest,
     mode: settings.mode,
@@ -268,7 +276,8 @@ function factsOf(decision: Decision, outcome: Outcome): object {
   };
 }
 
-function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): string {
+/** Without figures that change by themselves: it is logged when it changes. */
+function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unruled: readonly Unruled[]): string {
   // With hidden sessions, or more than one look reads, it is known only of the others.
   const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
   const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
@@ -278,5 +287,14 @@ function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): strin
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
-  return [waiting, ...(parts.length === 0 ? ["nothing to do"] : parts.slice(0, 20))].join("; ");
+  const said = [...parts.slice(0, 20), ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
+  return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
+}
+
+function unruledText(unruled: readonly Unruled[]): string {
+  const named = unruled.slice(0, 5).map(({ blocker, relation }) => {
+    return `${victimText(blocker)} blocks others${relation === null ? "" : ` on ${relation}`}`;
+  });
+  const more = unruled.length > named.length ? ["so do more"] : [];
+  return `${[...named, ...more].join(" and ")}, and no rule matches: lockwarden explain says why`;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
-import { afterReconnect, noHistory } from "../core/history.ts";
+import { afterReconnect, type History, noHistory } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { JournalGate } from "./journal-gate.ts";
@@ -30,6 +30,17 @@ export type WatchContext = Readonly<{
   signal: AbortSignal;
 }>;
 
+/** What is there between two looks: enough to look and to judge, nothing to act or to remember with. */
+export type Interlude = Readonly<{
+  settings: Settings;
+  link: Pick<Link, "read">;
+  history: History;
+  leader: boolean;
+  paused: boolean;
+  journal: Pick<JournalGate, "works">;
+  signal: AbortSignal;
+}>;
+
 export type WatchState = Readonly<{ connected: boolean; leader: boolean; sentence: string }>;
 
 export type Watch = Readonly<{
@@ -38,6 +49,8 @@ export type Watch = Readonly<{
   state(): WatchState;
   /** Looks now, and at what the role lacks; rejects when the target cannot be looked at. */
   lookNow(): Promise<Asked>;
+  /** Asks something between two looks, over the same connection; rejects when the target cannot be looked at. */
+  between<T>(ask: (interlude: Interlude) => Promise<T>): Promise<T>;
   /** The settings have changed: looks now, unless the schedule says otherwise. */
   wake(): void;
 }>;
@@ -48,6 +61,8 @@ const longestSleepMs = 60_000;
 
 export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
 type Asker = Readonly<{ resolve(answer: Asked): void; reject(error: unknown): void }>;
+/** `ask` rejects when the look that it needs fails. */
+type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(error: unknown): void }>;
 
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
@@ -63,6 +78,8 @@ export function watch(context: WatchContext): Watch {
   let wasFollower = false;
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asker[] = [];
+  const questions: Question[] = [];
+  let woken = false;
   let bell = new AbortController();
 
   const expect = (afterMs: number) => {
@@ -114,6 +131,20 @@ export function watch(context: WatchContext): Watch {
       const text = messageOf(error);
       if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
       return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
+    }
+  };
+  const answerQuestions = async (link: Link): Promise<void> => {
+    for (let next = questions.shift(); next !== undefined; next = questions.shift()) {
+      expect(0);
+      const { history } = memory;
+      const { journal, paused } = context;
+      const { leader } = state;
+      try {
+        await next.ask({ settings: settings(), link, history, leader, paused: paused(), journal, signal });
+      } catch (error) {
+        next.reject(error);
+        if (error instanceof LinkLost || signal.aborted) throw error;
+      }
     }
   };
   /** Only who may act asks for the right to: a trial in observe must not disarm the daemon beside it. */
@@ -195,8 +226,10 @@ export function watch(context: WatchContext): Watch {
       while (!signal.aborted) {
         const rung = await rest(due);
         if (signal.aborted) break;
-        // Only woken, by a reload: a schedule may say that it is not time yet.
-        if (rung && asked.length === 0) due = firstLook(settings().target);
+        await answerQuestions(link);
+        // Woken by a reload: a schedule may say that it is not time yet.
+        if (woken) due = firstLook(settings().target);
+        woken = false;
         if (rung && asked.length === 0 && due() > 0) continue;
         // Nothing acts any more: the right goes with the connection.
         if (held && !enforces(settings())) break;
@@ -225,7 +258,7 @@ export function watch(context: WatchContext): Watch {
     const text = messageOf(error);
     state = { ...state, sentence: text };
     if (once.changed("away", text)) log.error({ target: name }, `${text}; trying again until it works`);
-    for (const one of asked.splice(0)) one.reject(error);
+    for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
     const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
@@ -239,7 +272,15 @@ export function watch(context: WatchContext): Watch {
         asked.push({ resolve, reject });
         bell.abort();
       }),
-    wake: () => bell.abort(),
+    between: (ask) =>
+      new Promise((resolve, reject) => {
+        questions.push({ ask: async (interlude) => resolve(await ask(interlude)), reject });
+        bell.abort();
+      }),
+    wake: () => {
+      woken = true;
+      bell.abort();
+    },
   };
 }
 
