@@ -101,6 +101,7 @@ test("each target has its share: a noisy one does not push out what another has 
   for (let second = 1; second < 60; second++) await store.append(lookAt(second), { ...two, nowMs: startMs + second });
   const { seconds } = await readBack(folder);
   assert.ok(seconds.includes(0) && seconds.includes(59) && !seconds.includes(1));
+  assert.ok((await bytesIn(folder)) <= 11_000, "its half, and the one look of the other");
 });
 
 test("nothing older than keep stays, not even in the file that is written to", async (t) => {
@@ -262,6 +263,8 @@ test("where only a part of a look fits, none of it stays", async (t) => {
   assert.ok(written > 1);
   const { seconds, torn, broken } = await readBack(join(folder, "recordings"));
   assert.deepEqual([seconds.length, torn, broken], [written, 0, []]);
+  const files = await readdir(join(folder, "recordings"));
+  for (const name of files) assert.ok(gunzipSync(await readFile(join(folder, "recordings", name))).length > 0, "whole");
 });
 
 test("names of files tell their target and moment, whatever the target is called", () => {

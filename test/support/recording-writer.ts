@@ -11,22 +11,15 @@ const bounds = { bytes: 8 * 1024 ** 3, keepMs: 60_000, nowMs: Date.UTC(2026, 2, 
 const told: string[] = [];
 let written = 0;
 
-function append(): Promise<void> {
+async function append(): Promise<void> {
   const seen = snapshot().later(`${written}s`).session(1, { idle: "1m" }).session(2).waits(2, { on: 1 }).build();
-  return store.append(recorded(seen, []), bounds);
+  await store.append(recorded(seen, []), bounds);
+  written++;
 }
 
-while (told.length === 0 && written < 10_000) {
-  await append().then(
-    () => written++,
-    (error: unknown) => told.push(String(error)),
-  );
-}
+while (told.length === 0) await append().catch((error: unknown) => told.push(String(error)));
 const { bavail, bsize } = await statfs(stateDir);
 await rm(join(stateDir, "ballast"), { force: true });
-await append().then(
-  () => written++,
-  (error: unknown) => told.push(String(error)),
-);
+await append().catch((error: unknown) => told.push(String(error)));
 await store.close();
 console.log(JSON.stringify({ written, told, free: bavail * bsize }));
