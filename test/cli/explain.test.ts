@@ -106,7 +106,17 @@ test("--all tells of idle sessions and of Lockwarden's own too", async () => {
   assert.match(all.out, /\n {2}never touched: it is one of Lockwarden's own sessions\n/);
 });
 
-test("while a daemon runs its memory is asked, and it neither acts nor looks any sooner for that", async () => {
+test("a question brings the next look no nearer", async () => {
+  const here = await place(config({ rules: stuckRule.replace("[terminate]", "[notify]"), poll: "1h" }));
+  const daemon = await running(here, "nobody waits for a lock");
+  const { release } = await stuckLogin(service, 6);
+  for (const _ of [1, 2]) assert.equal((await explained(here))[0]?.sessions.length, 2);
+  assert.ok(!daemon.said().includes("somebody waits"), daemon.said());
+  await release();
+  await stop(daemon);
+});
+
+test("while a daemon runs its memory is asked, and it does not act for that", async () => {
   const here = await place(config());
   const daemon = await running(here, "the first look is at");
   const { pid, lives, release } = await stuckLogin(service, 3);

@@ -168,6 +168,13 @@ test("when it will match depends on what it waits for", () => {
   }
 });
 
+test("what protects a session is said whether a rule matches it or not", () => {
+  const look = stuck("40s", "20s", { superuser: true }).build();
+  const { text } = explained(look, { rules: [ddlJam] });
+  assert.match(blockOf(text, 1), /\n {2}protected: belongs to a superuser\n {2}ddl-jam: not matched: /);
+  assert.doesNotMatch(blockOf(text, 2), /protected/);
+});
+
 test("a session that will match and is excepted is spared then", () => {
   const source = { rules: [{ ...stuckLogin, except: { applications: "web" } }] };
   assert.equal(
