@@ -106,7 +106,17 @@ test("--all tells of idle sessions and of Lockwarden's own too", async () => {
   assert.match(all.out, /\n {2}never touched: it is one of Lockwarden's own sessions\n/);
 });
 
-test("while a daemon runs its memory is asked, and it neither acts nor looks any sooner for that", async () => {
+test("a question brings the next look no nearer", async () => {
+  const here = await place(config({ rules: stuckRule.replace("[terminate]", "[notify]"), poll: "1h" }));
+  const daemon = await running(here, "nobody waits for a lock");
+  const { release } = await stuckLogin(service, 6);
+  for (const _ of [1, 2]) assert.equal((await explained(here))[0]?.sessions.length, 2);
+  assert.ok(!daemon.said().includes("somebody waits"), daemon.said());
+  await release();
+  await stop(daemon);
+});
+
+test("while a daemon runs its memory is asked, and it does not act for that", async () => {
   const here = await place(config());
   const daemon = await running(here, "the first look is at");
   const { pid, lives, release } = await stuckLogin(service, 3);
@@ -141,15 +151,18 @@ test("a daemon's ladder is where it stands, not at its beginning", async () => {
   await stop(daemon);
 });
 
-test("the daemon's log names who stands in the way when no rule matches, once, and points here", async () => {
+test("the daemon's log names who blocks others while no rule matches, once, and points here", async () => {
   const here = await place(config({ rules: otherRule, poll: "100ms" }));
   const { pid, release } = await stuckLogin(service, 5);
   const daemon = await running(here, "lockwarden explain says why");
   const sentence = new RegExp(
-    `^somebody waits for a lock; session ${pid},\\S+ \\(login_service, web-1\\) stands in the way on ` +
-      "public\\.user_session, and no rule matches it: lockwarden explain says why$",
+    `^somebody waits for a lock; session ${pid},\\S+ \\(login_service, web-1\\) blocks others on ` +
+      "public\\.user_session, and no rule matches: lockwarden explain says why$",
   );
-  assert.ok(daemon.lines().some((line) => sentence.test(String(line["msg"]))));
+  assert.ok(
+    daemon.lines().some((line) => sentence.test(String(line["msg"]))),
+    daemon.said(),
+  );
   assertEnded(await explain(here, pid), {
     code: 0,
     out: /\n {2}orders: not matched\n {4}no {8}blocks\.waiters: blocks nobody on public\.orders; wanted: at least 1\n {16}on /,

@@ -6,6 +6,7 @@ import { noHistory } from "../../src/core/history.ts";
 import { judge as judgeLook } from "../../src/core/judge.ts";
 import { evaluate } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
+import { remembering, waitGraph } from "../../src/core/wait-graph.ts";
 import { explained } from "../support/explain.ts";
 import { judge } from "../support/judge.ts";
 import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";
@@ -165,6 +166,13 @@ test("when it will match depends on what it waits for", () => {
     const rule = { name: "soon", match, steps: ["terminate"] };
     assert.equal(verdict(stuck().build(), { rules: [rule] }), `  soon: terminate in 20 s, ${expected}`);
   }
+});
+
+test("what protects a session is said whether a rule matches it or not", () => {
+  const look = stuck("40s", "20s", { superuser: true }).build();
+  const { text } = explained(look, { rules: [ddlJam] });
+  assert.match(blockOf(text, 1), /\n {2}protected: belongs to a superuser\n {2}ddl-jam: not matched: /);
+  assert.doesNotMatch(blockOf(text, 2), /protected/);
 });
 
 test("a session that will match and is excepted is spared then", () => {
@@ -336,6 +344,36 @@ test("what strangers call themselves does not steer the terminal", () => {
   const { text } = explained(look, { rules });
   assert.ok(!text.includes("\u001b") && !text.includes("\u202e"), JSON.stringify(text));
   assert.ok(text.includes("a\\x1b[2Jb"), text);
+});
+
+test("whoever is matched comes before roots, roots before those who will match, and waiters later", () => {
+  const look = snapshot()
+    .session(1, { xact: "5s" })
+    .session(2, { xact: "4s" })
+    .session(3, { idle: "10s" })
+    .session(4, { idle: "20s" })
+    .session(5, { idle: "31s" })
+    .session(6, { xact: "1h" })
+    .waits(1, { on: 6, for: "1s" })
+    .waits(2, { on: 1, for: "1s" });
+  const rule = { name: "idler", match: { idle_for: "30s" }, steps: ["notify"] };
+  const { explanation } = explained(look.build(), { rules: [rule] });
+  assert.deepEqual(
+    explanation.sessions.map(({ who }) => who.kind === "session" && who.pid),
+    ["5", "6", "4", "3", "1", "2"],
+  );
+});
+
+test("a graph that remembers answers as the graph does, for each node and kind of lock", () => {
+  const look = stuck("40s", "9s")
+    .session(3, { xact: "8s" })
+    .waits(3, { on: 2, for: "8s", locktype: "advisory" })
+    .build();
+  const graph = waitGraph(look);
+  const again = remembering(graph);
+  for (const locktypes of [["transactionid"], ["advisory"], ["transactionid", "advisory"]].map((one) => new Set(one)))
+    for (const node of ["1", "2", "3", "1"])
+      assert.deepEqual([...again.behind(node, locktypes)], [...graph.behind(node, locktypes)]);
 });
 
 test("a jam is cut to what people can read, and counted", () => {
