@@ -92,14 +92,14 @@ function session(pid: number, described: Described, atMs: number): Session {
 function lockWait(pid: number, waited: Waited, atMs: number): LockWait {
   const waitMs = ms(waited.for);
   const on = (typeof waited.on === "number" ? [waited.on] : waited.on).map(String);
-  const contended = waited.table === undefined ? {} : tableOf(waited.table);
-  const table = "table" in contended ? [contended.table] : waited.candidates;
+  const contended = waited.table === undefined ? null : tableOf(waited.table);
+  const table = contended === null ? waited.candidates : [contended.table];
   const { mode = "ShareLock", locktype } = waited;
   const wait = describedWait(
     String(pid),
     "app",
     {
-      said: { ...contended, on, table, mode, locktype },
+      said: { on, table, partition_of: contended?.partition_of, mode, locktype },
       sinceMs: waitMs === null ? null : atMs - waitMs,
       blockers: on.map((node) => ({ node, soft: waited.soft === true })),
     },
