@@ -40,6 +40,33 @@ test("who is not mentioned again stays as he is, and all of his ages go on", () 
   assert.equal(seen(scenario, 7).identity, seen(scenario, 0).identity);
 });
 
+test("who is mentioned again for something else keeps his ages and his wait", () => {
+  const scenario = after(
+    [
+      0,
+      {
+        sessions: [
+          { pid: "1", idle_for: 10_000 },
+          { pid: "2", waits: { on: ["1"], for: 8_000 } },
+        ],
+      },
+    ],
+    [
+      5,
+      {
+        sessions: [
+          { pid: "1", application: "other" },
+          { pid: "2", user: "other" },
+        ],
+      },
+    ],
+  );
+  const { state, stateMs, application } = seen(scenario, 6);
+  assert.deepEqual([state, stateMs, application], ["idle in transaction", 16_000, "other"]);
+  assert.equal(seen(scenario, 6, "2").queryMs, 14_000);
+  assert.equal(snapshotOf(scenario, "app", start + 6_000).waits?.[0]?.waitMs, 14_000);
+});
+
 test("a state that changes begins anew, its transaction goes on", () => {
   const first = [0, { sessions: [{ pid: "1", query_for: 60_000 }] }] as const;
   const scenario = after(first, [5, { sessions: [{ pid: "1", state: "idle in transaction" }] }]);
@@ -222,6 +249,14 @@ for (const [name, sessions, expected, told] of [
     "{wait: terminate, pid: 1, in: 11s}",
     [
       "look 0: wait 11 s, then terminate session 1 / wait 10 s, then terminate session 1 by rule r: idle in transaction, user app, idle for 20 s, blocks 1 session, has blocked for 9 s; due in 10 s if nothing changes",
+    ],
+  ],
+  [
+    "of another reason to be spared",
+    `{pid: 1, idle_for: 1m, superuser: true}, ${waiter}`,
+    "{spare: except, pid: 1}",
+    [
+      "look 0: spare session 1 (except) / spare session 1 (protect, else terminate) by rule r: idle in transaction, user app, idle for 1 min, blocks 1 session, has blocked for 9 s; belongs to a superuser",
     ],
   ],
   [
