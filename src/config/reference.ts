@@ -1,7 +1,7 @@
-import { configJsonSchema, type JsonSchema } from "./json-schema.ts";
+import { configJsonSchema, type JsonSchema, ruleTestJsonSchema } from "./json-schema.ts";
 import { either } from "./mistake.ts";
 
-// The page docs/configuration.md: nothing in it is written by hand but these words.
+// The pages docs/configuration.md and docs/rule-tests.md: nothing in them is written by hand but these words.
 
 const introduction = `# Configuration
 
@@ -22,11 +22,60 @@ an action needs \`idle_for\`, \`transaction_for\`, \`query_for\`, \`connected_fo
 \`blocks.for\`, \`idle_for\` or \`waits.for\`; on \`state: idle\` it needs \`idle_for\`.
 `;
 
+const ruleTestIntroduction = `# Rule tests
+
+\`lockwarden test FILE…\` tries rules without a server: a file describes sessions and locks at some moments, and says what is to be
+decided about them. It is judged by the daemon's own code. \`config/examples\` has one beside each example;
+\`config/lockwarden-test.schema.json\` is for your editor. The keys below are generated from the schema.
+
+\`\`\`yaml
+config: stuck-login.yaml
+tests:
+  - name: an abandoned transaction that blocks the login is ended
+    looks:
+      - at: 0s
+        sessions:
+          - {pid: 1, user: web, idle_for: 10s, transaction_for: 12s}
+          - {pid: 2, user: web, waits: {on: 1, table: public.user_session, for: 2s}}
+        expect:
+          - {wait: terminate, pid: 1, rule: stuck-login, in: 20s}
+      - at: 20s                # ages go on by themselves; only what is other than before is said
+        expect:
+          - {act: terminate, pid: 1, rule: stuck-login}
+      - at: 21s                # 1 is gone, and 2 goes on
+        expect: []
+\`\`\`
+
+- \`expect\` lists all decisions of a look, in any order. Who is not in it must not be touched, watched or spared: \`[]\` means that nobody is.
+- A decision is \`act\`, \`wait\` (it will be, if nothing changes) or \`spare\` (a rule matched, and something held it back).
+- What is left out has a default; \`null\` is what the server does not show, and an unknown value matches nobody.
+- After an act the victim is gone, and whoever waited only for it goes on. \`outcome: survived\` (or another one) says otherwise; who
+  of several gets the lock next is for you to say in the next look.
+- A look is what the daemon sees at that moment; it also looks in between. Where a rule counts from when something was first seen
+  (in the queue for a table, say), write the looks that matter.
+- The config's \`mode\` is not heeded: tests judge as \`enforce\` unless they say \`mode: observe\`. Its passwords, files and variables for
+  targets and channels need not be there.
+- Exit codes: 0 all passed · 1 a test failed · 2 a file is wrong. \`--json\` is for programs.
+`;
+
 type Section = Readonly<{ title: string; schema: JsonSchema }>;
 
 /** The reference page, in Markdown. */
 export function configReference(): string {
-  const sections = sectionsOf({ title: "", schema: configJsonSchema() });
+  return page(introduction, sectionsOf({ title: "", schema: configJsonSchema() }));
+}
+
+/** The page docs/rule-tests.md. */
+export function ruleTestReference(): string {
+  const sections = sectionsOf({ title: "", schema: ruleTestJsonSchema() });
+  const asInConfig = /^(?:tests\[\]\.)?(?:rules|protect|limits)\b/u;
+  return page(
+    ruleTestIntroduction,
+    sections.filter(({ title }) => !asInConfig.test(title)),
+  );
+}
+
+function page(text: string, sections: readonly Section[]): string {
   const first = new Map<string, string>();
   const texts = sections.flatMap(({ title, schema }) => {
     const form = JSON.stringify(schema.properties);
@@ -36,7 +85,7 @@ export function configReference(): string {
     first.set(form, title);
     return [`${heading}\n${table(schema)}`];
   });
-  return [introduction, ...texts].join("\n");
+  return [text, ...texts].join("\n");
 }
 
 /** A map's section, then those of the maps below it; what is the same as an earlier one is not gone into again. */
@@ -81,7 +130,8 @@ function defaultText(schema: JsonSchema): string {
 function typeText(schema: JsonSchema): string {
   if (schema.const !== undefined) return `\`${schema.const as string}\``;
   if (schema.enum !== undefined) return either(schema.enum.map((word) => `\`${String(word)}\``));
-  if (schema.anyOf !== undefined) return alternativesText(schema.anyOf);
+  if (schema.type === "null") return "`null`";
+  if (schema.anyOf !== undefined) return schema.title ?? alternativesText(schema.anyOf);
   if (schema.items !== undefined)
     return isMapOrMaps(schema.items) ? "list of maps, below" : `list of ${typeText(schema.items)}`;
   if (schema.type === "integer") return `whole number from ${schema.minimum ?? 0} to ${schema.maximum ?? 0}`;
@@ -98,7 +148,8 @@ function alternativesText(branches: readonly JsonSchema[]): string {
   if (one !== undefined && JSON.stringify(other?.items) === JSON.stringify(one)) return `${typeText(one)}; or a list`;
   const words = branches.flatMap((branch) => {
     if (branch.enum !== undefined) return branch.enum.map((word) => `\`${String(word)}\``);
-    return [branch.properties === undefined ? typeText(branch) : inline(branch.properties)];
+    if (branch.properties === undefined) return [typeText(branch)];
+    return [branches.some(({ type }) => type === "null") ? "map, below" : inline(branch.properties)];
   });
   return either(words);
 }

@@ -62,10 +62,12 @@ export function loadRuleTests(file: string, options: Omit<LoadOptions, "rulesOnl
   const outer = content.data.config === undefined ? null : named(content.data.config, file, { ...options, env, read });
   if (outer?.kind === "unreadable") return bad([outer.finding]);
   if (outer?.kind === "bad") return bad([], outer.mistakes);
+  const meaning = ruleTestFindings(content.data);
+  if (meaning.length > 0) return bad(meaning);
   const tests = listOf(value);
   const configs = content.data.tests.map((_test, index) => outer ?? inline(value, tests[index]));
-  const later = [...ruleTestFindings(content.data), ...nameFindings(content.data, configs)];
-  if (later.length > 0) return bad(later);
+  const names = nameFindings(content.data, configs);
+  if (names.length > 0) return bad(names);
   const ready = content.data.tests.flatMap((test, index) => {
     const own = configs[index];
     return own === undefined ? [] : [loaded(test, index, own, parsed)];

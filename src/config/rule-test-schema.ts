@@ -67,10 +67,14 @@ const pid = z
 const blockerForm = "a pid, or the gid of a prepared transaction";
 const blocker = z
   .union([z.int().min(1, { error: blockerForm }), z.string().min(1, { error: blockerForm })], { error: blockerForm })
-  .transform(String);
+  .transform(String)
+  .meta({ title: "pid or gid" });
 
 const tableForm = "schema.table";
-const table = z.string({ error: tableForm }).regex(/^[^.\s]+\.[^\s]+$/, { error: tableForm });
+const table = z
+  .string({ error: tableForm })
+  .regex(/^[^.\s]+\.[^\s]+$/, { error: tableForm })
+  .meta({ title: "schema.table" });
 
 function some<T extends z.ZodType>(item: T) {
   return z.union([item.transform((one) => [one]), z.array(item).min(1, { error: "a list with at least one entry" })]);
@@ -129,7 +133,7 @@ const session = z.strictObject({
     .boolean()
     .optional()
     .describe("Left out: true when somebody waits for its rows, or it holds such a lock."),
-  xmin_age: z.int().min(0).nullable().optional().describe("Transactions that it holds back."),
+  xmin_age: z.int().min(0).max(2_147_483_647).nullable().optional().describe("Transactions that it holds back."),
   superuser: z.boolean().nullable().optional().describe("Left out: false. null: cannot be told."),
   maintenance: z.boolean().nullable().optional().describe("Shows in a pg_stat_progress_* view. Left out: false."),
   role: oneOf(roles).optional().describe("Left out: client."),

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { configJsonSchema, type JsonSchema } from "../../src/config/json-schema.ts";
-import { configReference } from "../../src/config/reference.ts";
+import { configJsonSchema, type JsonSchema, ruleTestJsonSchema } from "../../src/config/json-schema.ts";
+import { configReference, ruleTestReference } from "../../src/config/reference.ts";
 import { drifted } from "../support/generated.ts";
+import { outcomesOf } from "../support/rule-test-text.ts";
 
 test("the generated files are what the code yields", () => {
   assert.deepEqual(drifted(), []);
@@ -19,6 +20,7 @@ test("missing generated files are drift", (context) => {
     "config/lockwarden.schema.json",
     "config/lockwarden-test.schema.json",
     "docs/configuration.md",
+    "docs/rule-tests.md",
   ]);
 });
 
@@ -29,12 +31,21 @@ function keys(schema: JsonSchema): readonly (readonly [string, JsonSchema])[] {
   return [...own, ...inner.flatMap(keys), ...(schema.items === undefined ? [] : keys(schema.items))];
 }
 
-test("every key has a description and a line in the reference", () => {
-  const page = configReference();
-  for (const [key, { description }] of keys(configJsonSchema())) {
-    assert.ok(description !== undefined && description !== "", key);
-    if (key !== "wait") assert.ok(page.includes(`| \`${key}\` |`), key);
-  }
+for (const [name, schema, page] of [
+  ["config", configJsonSchema(), configReference()],
+  ["rule tests", ruleTestJsonSchema(), `${ruleTestReference()}${configReference()}`],
+] as const)
+  test(`every key of a ${name} file has a description and a line in the reference`, () => {
+    for (const [key, { description }] of keys(schema)) {
+      assert.ok(description !== undefined && description !== "", key);
+      if (key !== "wait") assert.ok(page.includes(`| \`${key}\` |`), key);
+    }
+  });
+
+test("the example on the page of rule tests passes", () => {
+  const [, yaml = ""] = /```yaml\n(.*?)```/su.exec(ruleTestReference()) ?? [];
+  const config = readFileSync(new URL("../../../config/examples/stuck-login.yaml", import.meta.url), "utf8");
+  assert.deepEqual(outcomesOf(yaml, { "/etc/stuck-login.yaml": config }), []);
 });
 
 test("a duration's default is written as in a config", () => {

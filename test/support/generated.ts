@@ -1,7 +1,7 @@
 import { readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { configJsonSchema, ruleTestJsonSchema } from "../../src/config/json-schema.ts";
-import { configReference } from "../../src/config/reference.ts";
+import { configReference, ruleTestReference } from "../../src/config/reference.ts";
 
 // Files that are made from the code. As a script: compares them, or writes them with --write.
 
@@ -11,6 +11,7 @@ export const generated: Readonly<Record<string, () => string>> = {
   "config/lockwarden.schema.json": () => `${JSON.stringify(configJsonSchema(), null, 2)}\n`,
   "config/lockwarden-test.schema.json": () => `${JSON.stringify(ruleTestJsonSchema(), null, 2)}\n`,
   "docs/configuration.md": configReference,
+  "docs/rule-tests.md": ruleTestReference,
 };
 
 /** The generated files that differ from what the code yields, or are missing. */

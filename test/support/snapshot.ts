@@ -99,7 +99,7 @@ function lockWait(pid: number, waited: Waited, atMs: number): LockWait {
     String(pid),
     "app",
     {
-      said: { ...contended, on, table, mode, locktype },
+      said: { on, table, partition_of: contended?.partition_of, mode, locktype },
       sinceMs: waitMs === null ? null : atMs - waitMs,
       blockers: on.map((node) => ({ node, soft: waited.soft === true })),
     },
