@@ -120,8 +120,9 @@ export function countedWaiters(source: BlocksSource, certain: boolean): (subject
     if (applications !== null && (person.application === null || !applications(person.application))) return false;
     return table === null || waitsOn(wait, table, certain);
   };
-  // Most sessions have none: one pass over the waiters of a look says who may have some. Without it, each of a long queue
-  // would be asked about everybody behind it.
+  const anybody = table === null && users === null && applications === null;
+  // Where most waiters do not count, one pass over them says who has some that do. Without it, each of a long queue would be
+  // asked about everybody behind it.
   const lookedAt = new WeakMap<WaitGraph, (node: NodeKey) => boolean>();
   const hasSome = (graph: WaitGraph, sessions: Blocker["sessions"]) => {
     const known = lookedAt.get(graph);
@@ -136,7 +137,7 @@ export function countedWaiters(source: BlocksSource, certain: boolean): (subject
   function* all({ session, graph, sessions }: CountedFrom) {
     for (const behind of graph.behind(session.key, locktypes)) if (counts(behind, sessions)) yield behind;
   }
-  return (from) => (hasSome(from.graph, from.sessions)(from.session.key) ? all(from) : none);
+  return (from) => (anybody || hasSome(from.graph, from.sessions)(from.session.key) ? all(from) : none);
 }
 
 const none: readonly Behind[] = [];

@@ -1,11 +1,12 @@
 import type { Config, Mode } from "../config/schema.ts";
-import type { Decision, Reason, SpareBy } from "./decision.ts";
+import type { ActDecision, Decision, Evidence, Reason, SpareBy } from "./decision.ts";
 import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
 import { type Cooldown, type History, type Incident, incidentKey, offender, sessionIdentity } from "./history.ts";
 import { type Rung, rungAt } from "./ladder.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
+import { once } from "./once.ts";
 import type { Finding } from "./rules.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
@@ -39,8 +40,8 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
       if (isOnLadder(finding, draft.decision)) oldest.add(name);
       return draft.decision;
     }
-    const spare = (by: SpareBy, reason: Reason): Decision => ({ ...draft.judged, kind: "spare", by, reason });
-    const because = (code: string, text: string) => amend(draft.judged.reason, code, text);
+    const spare = (by: SpareBy, reason: Why): Decision => decisionOn(draft.judged, { kind: "spare", by }, reason);
+    const because = (code: string, text: string): Why => amended(draft.judged.reason, code, text);
     if (rule.rule.victims === "oldest" && oldest.has(name)) {
       return spare("victims", because("not-oldest", "an older one matched, and the rule takes the oldest only"));
     }
@@ -57,7 +58,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
     use.take(offender(subject.session));
     taken.set(identity, name);
     oldest.add(name);
-    return { ...draft.judged, kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) };
+    return decisionOn(draft.judged, { kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) });
   });
 }
 
@@ -75,7 +76,33 @@ function transactionAge({ subject: { session } }: Finding): number {
   return session.transaction.kind === "open" ? (session.transaction.ageMs ?? 0) : (session.connectedMs ?? 0);
 }
 
-type Judged = Omit<Extract<Decision, { kind: "wait" }>, "kind" | "inMs">;
+/** Most decisions are never told: what they were decided on is put into words when somebody asks. */
+type Why = () => Reason;
+type Judged = Pick<Decision, "incident" | "rule" | "config" | "step" | "action"> &
+  Readonly<{ evidence: () => Evidence; reason: Why }>;
+type Kind =
+  | Pick<ActDecision, "kind" | "guard">
+  | Readonly<{ kind: "wait"; inMs: number }>
+  | Readonly<{ kind: "spare"; by: SpareBy }>;
+
+function decisionOn(judged: Judged, kind: Kind, reason: Why = judged.reason): Decision {
+  const { incident, rule, config, evidence, step, action } = judged;
+  return {
+    incident,
+    rule,
+    config,
+    get evidence() {
+      return evidence();
+    },
+    get reason() {
+      return reason();
+    },
+    step,
+    action,
+    ...kind,
+  };
+}
+
 type Draft = Readonly<{ kind: "ready"; decision: Decision }> | Readonly<{ kind: "signal"; judged: Judged }>;
 
 /** Everything about one finding that the other findings do not change. */
@@ -84,48 +111,50 @@ function draftOf(finding: Finding, history: History, circumstances: Circumstance
   const key = incidentKey(rule.rule.name, finding.key);
   const incident = history.incidents.get(key) ?? unopened(finding, key, circumstances.atMs);
   const rung = rungAt(rule.rule, incident, subject.session, circumstances.atMs);
-  const reason = reasonOf(finding);
+  const seen = once(() => reasonOf(finding));
+  const reason: Why = rung.kind === "do" && rung.skippedCancel ? once(() => skipCancel(seen())) : seen;
   const judged: Judged = {
     incident: key,
     rule: rule.rule.name,
     config: circumstances.config,
-    evidence: evidenceOf(finding),
-    reason: rung.kind === "do" && rung.skippedCancel ? skipCancel(reason) : reason,
+    evidence: once(() => evidenceOf(finding)),
+    reason,
     step: rung.step,
     action: rung.kind === "done" ? "notify" : rung.action,
   };
   const ready = (decision: Decision): Draft => ({ kind: "ready", decision });
-  const spare = (by: SpareBy, because: Reason): Draft => ready({ ...judged, kind: "spare", by, reason: because });
+  const spare = (by: SpareBy, because: Why): Draft => ready(decisionOn(judged, { kind: "spare", by }, because));
   if (excepted !== null) {
     const { condition, unknown } = excepted;
     const text = unknown
-      ? `except ${condition.name} is unknown, and an unknown spares`
-      : `except ${condition.name}: ${condition.seen(subject)}`;
-    return spare(unknown ? "unknown" : "except", amend(reason, "except", text));
+      ? () => `except ${condition.name} is unknown, and an unknown spares`
+      : () => `except ${condition.name}: ${condition.seen(subject)}`;
+    return spare(unknown ? "unknown" : "except", amended(seen, "except", text));
   }
   const shield = circumstances.protection(subject.session);
-  if (shield !== null) return spare(shield.by, amend(reason, shield.reason.code, shield.reason.text));
-  if (inMs > 0) return ready({ ...judged, kind: "wait", inMs });
+  if (shield !== null) return spare(shield.by, amended(seen, shield.reason.code, shield.reason.text));
+  if (inMs > 0) return ready(decisionOn(judged, { kind: "wait", inMs }));
   return onRung(rung, finding, judged, { ready, spare });
 }
 
-type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Reason): Draft }>;
+type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Why): Draft }>;
 
 function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: Ways): Draft {
   const { reason } = judged;
   switch (rung.kind) {
     case "wait":
-      return ready({
-        ...judged,
-        kind: "wait",
-        inMs: rung.inMs,
-        reason: amend(reason, "ladder", `${rung.action} in ${spokenDuration(rung.inMs)}`),
-      });
+      return ready(
+        decisionOn(
+          judged,
+          { kind: "wait", inMs: rung.inMs },
+          amended(reason, "ladder", `${rung.action} in ${spokenDuration(rung.inMs)}`),
+        ),
+      );
     case "done":
-      if (!rung.cancelUseless) return spare("done", amend(reason, "done", "the rule's steps are over"));
+      if (!rung.cancelUseless) return spare("done", amended(reason, "done", "the rule's steps are over"));
       return spare(
         "idle",
-        amend(reason, "cancel-useless", "a cancel does nothing to an idle session, and the rule has no terminate"),
+        amended(reason, "cancel-useless", "a cancel does nothing to an idle session, and the rule has no terminate"),
       );
     case "do":
       return rung.action === "notify" ? ready(notifyDecision(judged)) : transactionless(finding, judged, spare);
@@ -136,11 +165,8 @@ function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: 
 
 /** A notify step sends nothing to the server: it needs no guard, and no mode or limit holds it back. */
 function notifyDecision(judged: Judged): Decision {
-  return {
-    ...judged,
-    kind: "act",
-    guard: { sinceState: false, sinceQuery: false, blocks: null, waits: null, notMaintenance: false },
-  };
+  const guard = { sinceState: false, sinceQuery: false, blocks: null, waits: null, notMaintenance: false };
+  return decisionOn(judged, { kind: "act", guard });
 }
 
 /** A session without a transaction is only hit by a rule that names the state idle. */
@@ -149,7 +175,7 @@ function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"])
   if (transaction.kind === "none" && finding.rule.rule.match.state?.includes("idle") !== true) {
     return spare(
       "no-transaction",
-      amend(judged.reason, "no-transaction", "it has no transaction, and the rule does not name the state idle"),
+      amended(judged.reason, "no-transaction", "it has no transaction, and the rule does not name the state idle"),
     );
   }
   return { kind: "signal", judged };
@@ -206,6 +232,10 @@ function unopened(finding: Finding, key: string, atMs: number): Incident {
 
 function skipCancel(reason: Reason): Reason {
   return amend(reason, reason.code, "the cancel is passed over: it does nothing to an idle session");
+}
+
+function amended(reason: Why, code: string, text: string | (() => string)): Why {
+  return once(() => amend(reason(), code, typeof text === "string" ? text : text()));
 }
 
 function amend(reason: Reason, code: string, text: string): Reason {

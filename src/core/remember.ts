@@ -26,11 +26,12 @@ export function remember(
   rules: readonly CompiledRule[],
 ): History {
   const before = onServer(history, snapshot.serverId);
+  const keys = snapshot.sessions.map(subjectKey);
   return {
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),
-    freedom: freedomNow(before, snapshot),
-    incidents: incidentsNow(before, snapshot, evaluation),
+    freedom: freedomNow(before, snapshot, keys),
+    incidents: incidentsNow(before, snapshot, evaluation, keys),
     acts: before.acts,
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
@@ -69,12 +70,13 @@ function blockingNow(
 
 const waits: Freedom = { sinceMs: null, waited: true };
 
-function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
+/** `keys`: subjectKey of each session, in their order. */
+function freedomNow(before: History, snapshot: Snapshot, keys: readonly (string | null)[]): Map<string, Freedom> {
   const now = new Map<string, Freedom>();
   const waiting = new Set((snapshot.waits ?? []).map((wait) => wait.waiter));
   const unread = snapshot.waits === null && snapshot.contended;
-  for (const session of snapshot.sessions) {
-    const key = subjectKey(session);
+  for (const [at, session] of snapshot.sessions.entries()) {
+    const key = keys[at] ?? null;
     if (key === null) continue;
     const last = before.freedom.get(key);
     if (waiting.has(session.key)) now.set(key, waits);
@@ -85,8 +87,13 @@ function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
 }
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
-function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
-  const present = new Set(snapshot.sessions.map(subjectKey).filter((key) => key !== null));
+function incidentsNow(
+  before: History,
+  snapshot: Snapshot,
+  evaluation: Evaluation,
+  keys: readonly (string | null)[],
+): Map<string, Incident> {
+  const present = new Set(keys);
   for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {

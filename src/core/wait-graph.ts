@@ -1,3 +1,4 @@
+import { once } from "./once.ts";
 import type { NodeKey } from "./session.ts";
 import type { LockWait, Snapshot } from "./snapshot.ts";
 
@@ -162,9 +163,4 @@ function push<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [value]);
   else list.push(value);
-}
-
-function once<T>(compute: () => T): () => T {
-  let value: { of: T } | null = null;
-  return () => (value ??= { of: compute() }).of;
 }
