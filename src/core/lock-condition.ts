@@ -14,7 +14,7 @@ import { anyGlob } from "./glob.ts";
 import { atMost, incidentKey, subjectKey } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
 import { isIdle, type NodeKey, type Relation, type Session } from "./session.ts";
-import type { LockWait } from "./snapshot.ts";
+import type { Hold, LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind, WaitGraph } from "./wait-graph.ts";
 
@@ -31,13 +31,11 @@ function holdsConditions(holds: Conditions["holds"]): Condition[] {
   if (holds === undefined) return [];
   const table = holds.tables === undefined ? () => true : tablePattern(holds.tables);
   const modes = holds.modes === undefined ? null : new Set<string>(holds.modes);
-  const found = (subject: Subject) =>
-    subject.holds?.find(
-      (hold) =>
-        hold.mode !== "SIReadLock" &&
-        (modes === null || modes.has(hold.mode)) &&
-        (holds.tables === undefined || (hold.relation !== null && table(hold.relation))),
-    );
+  const fits = (hold: Hold) =>
+    hold.mode !== "SIReadLock" &&
+    (modes === null || modes.has(hold.mode)) &&
+    (holds.tables === undefined || (hold.relation !== null && table(hold.relation)));
+  const found = (subject: Subject) => subject.holds?.find(fits);
   return [
     plain({
       name: "holds",

@@ -14,7 +14,7 @@ import {
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
 import type { CompiledRule, Evaluation } from "./rules.ts";
-import type { NodeKey, Session } from "./session.ts";
+import type { NodeKey } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -26,12 +26,11 @@ export function remember(
   rules: readonly CompiledRule[],
 ): History {
   const before = onServer(history, snapshot.serverId);
-  const keys = snapshot.sessions.map(subjectKey);
   return {
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),
-    freedom: freedomNow(before, snapshot, keys),
-    incidents: incidentsNow(before, snapshot, evaluation, keys),
+    freedom: freedomNow(before, snapshot, evaluation.keys),
+    incidents: incidentsNow(before, snapshot, evaluation),
     acts: before.acts,
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
@@ -42,14 +41,13 @@ export function remember(
 function blockingNow(
   before: History,
   snapshot: Snapshot,
-  { graph }: Evaluation,
+  { graph, sessions }: Evaluation,
   rules: readonly CompiledRule[],
 ): Map<string, number> {
   const now = new Map<string, number>();
   if (snapshot.waits === null) return now;
   const aboutBlockers = rules.filter((rule) => rule.rule.match.blocks !== undefined);
   if (aboutBlockers.length === 0) return now;
-  const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const blockers = new Set<NodeKey>();
   for (const wait of snapshot.waits) for (const { node } of wait.blockers) blockers.add(node);
   for (const node of blockers) {
@@ -70,10 +68,10 @@ function blockingNow(
 
 const waits: Freedom = { sinceMs: null, waited: true };
 
-/** `keys`: subjectKey of each session, in their order. */
-function freedomNow(before: History, snapshot: Snapshot, keys: readonly (string | null)[]): Map<string, Freedom> {
+function freedomNow(before: History, snapshot: Snapshot, keys: Evaluation["keys"]): Map<string, Freedom> {
   const now = new Map<string, Freedom>();
-  const waiting = new Set((snapshot.waits ?? []).map((wait) => wait.waiter));
+  const waiting = new Set<NodeKey>();
+  for (const { waiter } of snapshot.waits ?? []) waiting.add(waiter);
   const unread = snapshot.waits === null && snapshot.contended;
   for (const [at, session] of snapshot.sessions.entries()) {
     const key = keys[at] ?? null;
@@ -87,13 +85,8 @@ function freedomNow(before: History, snapshot: Snapshot, keys: readonly (string 
 }
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
-function incidentsNow(
-  before: History,
-  snapshot: Snapshot,
-  evaluation: Evaluation,
-  keys: readonly (string | null)[],
-): Map<string, Incident> {
-  const present = new Set(keys);
+function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
+  const present = new Set(evaluation.keys);
   for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {

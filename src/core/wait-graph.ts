@@ -28,7 +28,8 @@ type Edges = ReadonlyMap<NodeKey, readonly Edge[]>;
 /** Linear in the snapshot to build; `behind` is linear in what is taken of it. */
 export function waitGraph(snapshot: Snapshot): WaitGraph {
   const leaders = new Map<NodeKey, NodeKey>();
-  const present = new Set<NodeKey>(snapshot.prepared.map((one) => one.key));
+  const present = new Set<NodeKey>();
+  for (const { key } of snapshot.prepared) present.add(key);
   for (const { key, group } of snapshot.sessions) {
     present.add(key);
     if (group !== null) leaders.set(key, group);
