@@ -8,6 +8,7 @@ import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { once } from "./once.ts";
 import type { Finding } from "./rules.ts";
+import type { NodeKey } from "./session.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -32,6 +33,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
   const use: LimitUse = useLimits(history.acts, circumstances.limits, circumstances.atMs);
   const taken = new Map<string, string>();
   const oldest = new Set<string>();
+  const mayBeSuccessor = successors();
   return [...findings].sort(byAge).map((finding) => {
     const draft = draftOf(finding, history, circumstances);
     const { rule, subject } = finding;
@@ -45,7 +47,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
     if (rule.rule.victims === "oldest" && oldest.has(name)) {
       return spare("victims", because("not-oldest", "an older one matched, and the rule takes the oldest only"));
     }
-    const held = hindrance(finding, history, circumstances);
+    const held = hindrance(finding, history, circumstances, mayBeSuccessor);
     if (held !== null) {
       oldest.add(name);
       return spare(held.by, because(held.code, held.text));
@@ -183,7 +185,12 @@ function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"])
 
 type Hindrance = Readonly<{ by: SpareBy; code: string; text: string }>;
 
-function hindrance(finding: Finding, history: History, circumstances: Circumstances): Hindrance | null {
+function hindrance(
+  finding: Finding,
+  history: History,
+  circumstances: Circumstances,
+  mayBeSuccessor: MayBeSuccessor,
+): Hindrance | null {
   const { rule } = finding.rule;
   if (circumstances.mode === "observe" || rule.mode === "observe")
     return { by: "observe", code: "observe", text: "mode is observe" };
@@ -191,13 +198,35 @@ function hindrance(finding: Finding, history: History, circumstances: Circumstan
   if (!circumstances.leader)
     return { by: "follower", code: "follower", text: "another Lockwarden acts on this target" };
   if (!circumstances.journalled) return { by: "journal", code: "journal", text: "the journal cannot be written" };
-  const cooldown = history.cooldowns.find((one) => isSuccessor(finding, one, circumstances.atMs));
+  const cooldown = history.cooldowns.find(
+    (one) => mayBeSuccessor(finding, one) && isSuccessor(finding, one, circumstances.atMs),
+  );
   if (cooldown === undefined) return null;
   const left = spokenDuration(cooldown.untilMs - circumstances.atMs);
   return {
     by: "cooldown",
     code: "cooldown",
     text: `it became the blocker after an act of rule ${cooldown.rule}; cooldown for another ${left}`,
+  };
+}
+
+type MayBeSuccessor = (finding: Finding, cooldown: Cooldown) => boolean;
+
+/** For one look. Rules out most in one pass for all of them, where each of a long queue would look at everybody behind it. */
+function successors(): MayBeSuccessor {
+  const known = new Map<Cooldown, (node: NodeKey) => boolean>();
+  return ({ subject: { session, graph, sessions } }, cooldown) => {
+    const concerned = (waiter: NodeKey) => {
+      const person = sessions.get(waiter);
+      if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
+      return graph.waitsOf(waiter).some(({ lock }) => cooldown.locks.has(lock));
+    };
+    let ahead = known.get(cooldown);
+    if (ahead === undefined) {
+      ahead = graph.aheadOf([...graph.waiters()].filter(concerned), null);
+      known.set(cooldown, ahead);
+    }
+    return ahead(session.key) || cooldown.lineage.has(sessionIdentity(session));
   };
 }
 

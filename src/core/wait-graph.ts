@@ -12,8 +12,8 @@ export type WaitGraph = Readonly<{
   behind(node: NodeKey, locktypes: ReadonlySet<string>): Iterable<Behind>;
   /** Everybody that waits. */
   waiters(): Iterable<NodeKey>;
-  /** Is one of these behind the node over waits of these lock types? Linear in the snapshot for all nodes together. */
-  aheadOf(waiters: Iterable<NodeKey>, locktypes: ReadonlySet<string>): (node: NodeKey) => boolean;
+  /** Is one of these behind the node over waits of these lock types (null: any)? Linear in the snapshot for all nodes together. */
+  aheadOf(waiters: Iterable<NodeKey>, locktypes: ReadonlySet<string> | null): (node: NodeKey) => boolean;
   /** Is in the snapshot and waits for nobody, whatever the lock type. Nobody is, when somebody waits but who was not read. */
   isRoot(node: NodeKey): boolean;
   /** Waits, over others, for itself: the server's deadlock detector will end it. */
@@ -76,7 +76,7 @@ function edgesBy(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key:
 
 function allAhead(
   waiters: Iterable<NodeKey>,
-  locktypes: ReadonlySet<string>,
+  locktypes: ReadonlySet<string> | null,
   waits: ReadonlyMap<NodeKey, readonly LockWait[]>,
   nodeOf: (key: NodeKey) => NodeKey,
 ): ReadonlySet<NodeKey> {
@@ -84,7 +84,7 @@ function allAhead(
   const left = Array.from(waiters, nodeOf);
   for (let waiter = left.pop(); waiter !== undefined; waiter = left.pop()) {
     for (const { locktype, blockers } of waits.get(waiter) ?? []) {
-      if (!locktypes.has(locktype)) continue;
+      if (locktypes !== null && !locktypes.has(locktype)) continue;
       for (const { node } of blockers) {
         const blocker = nodeOf(node);
         if (ahead.has(blocker)) continue;
