@@ -87,7 +87,7 @@ function allAhead(
       if (locktypes !== null && !locktypes.has(locktype)) continue;
       for (const { node } of blockers) {
         const blocker = nodeOf(node);
-        if (ahead.has(blocker)) continue;
+        if (blocker === waiter || ahead.has(blocker)) continue;
         ahead.add(blocker);
         left.push(blocker);
       }
