@@ -19,10 +19,10 @@ export const patterns = {
       list.addSubnet(address, Number(prefix ?? (family === "ipv4" ? 32 : 128)), family);
       if (family === "ipv4") subnets.push(subnetOf(address, Number(prefix ?? 32)));
     }
-    const plain = subnets.length === list.rules.length;
+    const isPlain = ranges.every((range) => range === "local" || !range.includes(":"));
     return (address) => {
       // A BlockList makes an object for each question: thousands of sessions are asked about.
-      const number = plain ? ipv4Number(address) : null;
+      const number = isPlain ? ipv4Number(address) : null;
       if (number !== null) return subnets.some(({ from, size }) => number >= from && number < from + size);
       const family = familyOf(address);
       return family === null ? address === "local" && ranges.includes("local") : list.check(address, family);

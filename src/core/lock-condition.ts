@@ -14,7 +14,7 @@ import { anyGlob } from "./glob.ts";
 import { atMost, incidentKey, subjectKey } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
 import { isIdle, type NodeKey, type Relation, type Session } from "./session.ts";
-import type { LockWait } from "./snapshot.ts";
+import type { Hold, LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind, WaitGraph } from "./wait-graph.ts";
 
@@ -31,13 +31,11 @@ function holdsConditions(holds: Conditions["holds"]): Condition[] {
   if (holds === undefined) return [];
   const table = holds.tables === undefined ? () => true : tablePattern(holds.tables);
   const modes = holds.modes === undefined ? null : new Set<string>(holds.modes);
-  const found = (subject: Subject) =>
-    subject.holds?.find(
-      (hold) =>
-        hold.mode !== "SIReadLock" &&
-        (modes === null || modes.has(hold.mode)) &&
-        (holds.tables === undefined || (hold.relation !== null && table(hold.relation))),
-    );
+  const fits = (hold: Hold) =>
+    hold.mode !== "SIReadLock" &&
+    (modes === null || modes.has(hold.mode)) &&
+    (holds.tables === undefined || (hold.relation !== null && table(hold.relation)));
+  const found = (subject: Subject) => subject.holds?.find(fits);
   return [
     plain({
       name: "holds",
@@ -120,8 +118,9 @@ export function countedWaiters(source: BlocksSource, certain: boolean): (subject
     if (applications !== null && (person.application === null || !applications(person.application))) return false;
     return table === null || waitsOn(wait, table, certain);
   };
-  // Most sessions have none: one pass over the waiters of a look says who may have some. Without it, each of a long queue
-  // would be asked about everybody behind it.
+  const anybody = table === null && users === null && applications === null;
+  // Where most waiters do not count, one pass over them says who has some that do. Without it, each of a long queue would be
+  // asked about everybody behind it.
   const lookedAt = new WeakMap<WaitGraph, (node: NodeKey) => boolean>();
   const hasSome = (graph: WaitGraph, sessions: Blocker["sessions"]) => {
     const known = lookedAt.get(graph);
@@ -136,7 +135,7 @@ export function countedWaiters(source: BlocksSource, certain: boolean): (subject
   function* all({ session, graph, sessions }: CountedFrom) {
     for (const behind of graph.behind(session.key, locktypes)) if (counts(behind, sessions)) yield behind;
   }
-  return (from) => (hasSome(from.graph, from.sessions)(from.session.key) ? all(from) : none);
+  return (from) => (anybody || hasSome(from.graph, from.sessions)(from.session.key) ? all(from) : none);
 }
 
 const none: readonly Behind[] = [];

@@ -1,12 +1,14 @@
 import type { Config, Mode } from "../config/schema.ts";
-import type { Decision, Reason, SpareBy } from "./decision.ts";
+import type { ActDecision, Decision, Evidence, Reason, SpareBy } from "./decision.ts";
 import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
 import { type Cooldown, type History, type Incident, incidentKey, offender, sessionIdentity } from "./history.ts";
 import { type Rung, rungAt } from "./ladder.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
+import { once } from "./once.ts";
 import type { Finding } from "./rules.ts";
+import type { NodeKey } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
@@ -32,6 +34,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
   const use: LimitUse = useLimits(history.acts, circumstances.limits, circumstances.atMs);
   const taken = new Map<string, string>();
   const oldest = new Set<string>();
+  const mayBeSuccessor = successors();
   return [...findings].sort(byAge).map((finding) => {
     const draft = draftOf(finding, history, circumstances);
     const { rule, subject } = finding;
@@ -40,12 +43,12 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
       if (isOnLadder(finding, draft.decision)) oldest.add(name);
       return draft.decision;
     }
-    const spare = (by: SpareBy, reason: Reason): Decision => ({ ...draft.judged, kind: "spare", by, reason });
-    const because = (code: string, text: string) => amend(draft.judged.reason, code, text);
+    const spare = (by: SpareBy, reason: Why): Decision => decisionOn(draft.judged, { kind: "spare", by }, reason);
+    const because = (code: string, text: string): Why => amended(draft.judged.reason, code, text);
     if (rule.rule.victims === "oldest" && oldest.has(name)) {
       return spare("victims", because("not-oldest", "an older one matched, and the rule takes the oldest only"));
     }
-    const held = hindrance(finding, history, circumstances);
+    const held = hindrance(finding, history, circumstances, mayBeSuccessor);
     if (held !== null) {
       oldest.add(name);
       return spare(held.by, because(held.code, held.text));
@@ -58,7 +61,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
     use.take(offender(subject.session));
     taken.set(identity, name);
     oldest.add(name);
-    return { ...draft.judged, kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) };
+    return decisionOn(draft.judged, { kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) });
   });
 }
 
@@ -76,7 +79,33 @@ function transactionAge({ subject: { session } }: Finding): number {
   return session.transaction.kind === "open" ? (session.transaction.ageMs ?? 0) : (session.connectedMs ?? 0);
 }
 
-type Judged = Omit<Extract<Decision, { kind: "wait" }>, "kind" | "inMs">;
+/** Most decisions are never told: what they were decided on is put into words when somebody asks. */
+type Why = () => Reason;
+type Judged = Pick<Decision, "incident" | "rule" | "config" | "step" | "action"> &
+  Readonly<{ evidence: () => Evidence; reason: Why }>;
+type Kind =
+  | Pick<ActDecision, "kind" | "guard">
+  | Readonly<{ kind: "wait"; inMs: number }>
+  | Readonly<{ kind: "spare"; by: SpareBy }>;
+
+function decisionOn(judged: Judged, kind: Kind, reason: Why = judged.reason): Decision {
+  const { incident, rule, config, evidence, step, action } = judged;
+  return {
+    incident,
+    rule,
+    config,
+    get evidence() {
+      return evidence();
+    },
+    get reason() {
+      return reason();
+    },
+    step,
+    action,
+    ...kind,
+  };
+}
+
 type Draft = Readonly<{ kind: "ready"; decision: Decision }> | Readonly<{ kind: "signal"; judged: Judged }>;
 
 /** Everything about one finding that the other findings do not change. */
@@ -85,32 +114,33 @@ function draftOf(finding: Finding, history: History, circumstances: Circumstance
   const key = incidentKey(rule.rule.name, finding.key);
   const incident = history.incidents.get(key) ?? unopened(finding, key, circumstances.atMs);
   const rung = rungAt(rule.rule, incident, subject.session, circumstances.atMs);
-  const reason = reasonOf(finding);
+  const seen = once(() => reasonOf(finding));
+  const reason: Why = rung.kind === "do" && rung.skippedCancel ? once(() => skipCancel(seen())) : seen;
   const judged: Judged = {
     incident: key,
     rule: rule.rule.name,
     config: circumstances.config,
-    evidence: evidenceOf(finding),
-    reason: rung.kind === "do" && rung.skippedCancel ? skipCancel(reason) : reason,
+    evidence: once(() => evidenceOf(finding)),
+    reason,
     step: rung.step,
     action: rung.kind === "done" ? "notify" : rung.action,
   };
   const ready = (decision: Decision): Draft => ({ kind: "ready", decision });
-  const spare = (by: SpareBy, because: Reason): Draft => ready({ ...judged, kind: "spare", by, reason: because });
+  const spare = (by: SpareBy, because: Why): Draft => ready(decisionOn(judged, { kind: "spare", by }, because));
   if (excepted !== null) {
     const { condition, unknown } = excepted;
     const text = unknown
-      ? `except ${condition.name} is unknown, and an unknown spares`
-      : `except ${condition.name}: ${condition.seen(subject)}`;
-    return spare(unknown ? "unknown" : "except", amend(reason, "except", text));
+      ? () => `except ${condition.name} is unknown, and an unknown spares`
+      : () => `except ${condition.name}: ${condition.seen(subject)}`;
+    return spare(unknown ? "unknown" : "except", amended(seen, "except", text));
   }
   const shield = circumstances.protection(subject.session);
-  if (shield !== null) return spare(shield.by, amend(reason, shield.reason.code, shield.reason.text));
+  if (shield !== null) return spare(shield.by, amended(seen, shield.reason.code, shield.reason.text));
   if (isUnread(subject.snapshot)) {
     const text = "somebody waits for a lock, and too much was there to read who blocks whom; what is unknown is spared";
-    return spare("unknown", amend(reason, "unread", text));
+    return spare("unknown", amended(seen, "unread", text));
   }
-  if (inMs > 0) return ready({ ...judged, kind: "wait", inMs });
+  if (inMs > 0) return ready(decisionOn(judged, { kind: "wait", inMs }));
   return onRung(rung, finding, judged, { ready, spare });
 }
 
@@ -119,23 +149,24 @@ function isUnread({ waits, contended }: Snapshot): boolean {
   return waits === null && contended;
 }
 
-type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Reason): Draft }>;
+type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Why): Draft }>;
 
 function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: Ways): Draft {
   const { reason } = judged;
   switch (rung.kind) {
     case "wait":
-      return ready({
-        ...judged,
-        kind: "wait",
-        inMs: rung.inMs,
-        reason: amend(reason, "ladder", `${rung.action} in ${spokenDuration(rung.inMs)}`),
-      });
+      return ready(
+        decisionOn(
+          judged,
+          { kind: "wait", inMs: rung.inMs },
+          amended(reason, "ladder", `${rung.action} in ${spokenDuration(rung.inMs)}`),
+        ),
+      );
     case "done":
-      if (!rung.cancelUseless) return spare("done", amend(reason, "done", "the rule's steps are over"));
+      if (!rung.cancelUseless) return spare("done", amended(reason, "done", "the rule's steps are over"));
       return spare(
         "idle",
-        amend(reason, "cancel-useless", "a cancel does nothing to an idle session, and the rule has no terminate"),
+        amended(reason, "cancel-useless", "a cancel does nothing to an idle session, and the rule has no terminate"),
       );
     case "do":
       return rung.action === "notify" ? ready(notifyDecision(judged)) : transactionless(finding, judged, spare);
@@ -146,11 +177,8 @@ function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: 
 
 /** A notify step sends nothing to the server: it needs no guard, and no mode or limit holds it back. */
 function notifyDecision(judged: Judged): Decision {
-  return {
-    ...judged,
-    kind: "act",
-    guard: { sinceState: false, sinceQuery: false, blocks: null, waits: null, notMaintenance: false },
-  };
+  const guard = { sinceState: false, sinceQuery: false, blocks: null, waits: null, notMaintenance: false };
+  return decisionOn(judged, { kind: "act", guard });
 }
 
 /** A session without a transaction, as an aborted one is to the server, is only hit by a rule that names its very state. */
@@ -159,14 +187,19 @@ function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"])
   const named = finding.rule.rule.match.state?.some((one) => one === state) === true;
   if (transaction.kind === "none" && !(named && (state === "idle" || state === "idle in transaction (aborted)"))) {
     const text = `it has no transaction, and the rule does not name the state ${state ?? "that it is in"}`;
-    return spare("no-transaction", amend(judged.reason, "no-transaction", text));
+    return spare("no-transaction", amended(judged.reason, "no-transaction", text));
   }
   return { kind: "signal", judged };
 }
 
 type Hindrance = Readonly<{ by: SpareBy; code: string; text: string }>;
 
-function hindrance(finding: Finding, history: History, circumstances: Circumstances): Hindrance | null {
+function hindrance(
+  finding: Finding,
+  history: History,
+  circumstances: Circumstances,
+  mayBeSuccessor: MayBeSuccessor,
+): Hindrance | null {
   const { rule } = finding.rule;
   if (circumstances.mode === "observe" || rule.mode === "observe")
     return { by: "observe", code: "observe", text: "mode is observe" };
@@ -174,13 +207,35 @@ function hindrance(finding: Finding, history: History, circumstances: Circumstan
   if (!circumstances.leader)
     return { by: "follower", code: "follower", text: "another Lockwarden acts on this target" };
   if (!circumstances.journalled) return { by: "journal", code: "journal", text: "the journal cannot be written" };
-  const cooldown = history.cooldowns.find((one) => isSuccessor(finding, one, circumstances.atMs));
+  const cooldown = history.cooldowns.find(
+    (one) => mayBeSuccessor(finding, one) && isSuccessor(finding, one, circumstances.atMs),
+  );
   if (cooldown === undefined) return null;
   const left = spokenDuration(cooldown.untilMs - circumstances.atMs);
   return {
     by: "cooldown",
     code: "cooldown",
     text: `it became the blocker after an act of rule ${cooldown.rule}; cooldown for another ${left}`,
+  };
+}
+
+type MayBeSuccessor = (finding: Finding, cooldown: Cooldown) => boolean;
+
+/** For one look. Rules out most in one pass for all of them, where each of a long queue would look at everybody behind it. */
+function successors(): MayBeSuccessor {
+  const known = new Map<Cooldown, (node: NodeKey) => boolean>();
+  return ({ subject: { session, graph, sessions } }, cooldown) => {
+    const concerned = (waiter: NodeKey) => {
+      const person = sessions.get(waiter);
+      if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
+      return graph.waitsOf(waiter).some(({ lock }) => cooldown.locks.has(lock));
+    };
+    let ahead = known.get(cooldown);
+    if (ahead === undefined) {
+      ahead = graph.aheadOf([...graph.waiters()].filter(concerned), null);
+      known.set(cooldown, ahead);
+    }
+    return ahead(session.key) || cooldown.lineage.has(sessionIdentity(session));
   };
 }
 
@@ -215,6 +270,10 @@ function unopened(finding: Finding, key: string, atMs: number): Incident {
 
 function skipCancel(reason: Reason): Reason {
   return amend(reason, reason.code, "the cancel is passed over: it does nothing to an idle session");
+}
+
+function amended(reason: Why, code: string, text: string | (() => string)): Why {
+  return once(() => amend(reason(), code, typeof text === "string" ? text : text()));
 }
 
 function amend(reason: Reason, code: string, text: string): Reason {

@@ -14,7 +14,7 @@ import {
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
 import type { CompiledRule, Evaluation } from "./rules.ts";
-import type { NodeKey, Session } from "./session.ts";
+import type { NodeKey } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -29,7 +29,7 @@ export function remember(
   return {
     serverId: snapshot.serverId,
     blocking: blockingNow(before, snapshot, evaluation, rules),
-    freedom: freedomNow(before, snapshot),
+    freedom: freedomNow(before, snapshot, evaluation.keys),
     incidents: incidentsNow(before, snapshot, evaluation),
     acts: before.acts,
     cooldowns: before.cooldowns
@@ -41,14 +41,13 @@ export function remember(
 function blockingNow(
   before: History,
   snapshot: Snapshot,
-  { graph }: Evaluation,
+  { graph, sessions }: Evaluation,
   rules: readonly CompiledRule[],
 ): Map<string, number> {
   const now = new Map<string, number>();
   if (snapshot.waits === null) return now;
   const aboutBlockers = rules.filter((rule) => rule.rule.match.blocks !== undefined);
   if (aboutBlockers.length === 0) return now;
-  const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const blockers = new Set<NodeKey>();
   for (const wait of snapshot.waits) for (const { node } of wait.blockers) blockers.add(node);
   for (const node of blockers) {
@@ -69,12 +68,13 @@ function blockingNow(
 
 const waits: Freedom = { sinceMs: null, waited: true };
 
-function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
+function freedomNow(before: History, snapshot: Snapshot, keys: Evaluation["keys"]): Map<string, Freedom> {
   const now = new Map<string, Freedom>();
-  const waiting = new Set((snapshot.waits ?? []).map((wait) => wait.waiter));
+  const waiting = new Set<NodeKey>();
+  for (const { waiter } of snapshot.waits ?? []) waiting.add(waiter);
   const unread = snapshot.waits === null && snapshot.contended;
-  for (const session of snapshot.sessions) {
-    const key = subjectKey(session);
+  for (const [at, session] of snapshot.sessions.entries()) {
+    const key = keys[at] ?? null;
     if (key === null) continue;
     const last = before.freedom.get(key);
     if (waiting.has(session.key)) now.set(key, waits);
@@ -86,7 +86,7 @@ function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
 function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
-  const present = new Set(snapshot.sessions.map(subjectKey).filter((key) => key !== null));
+  const present = new Set(evaluation.keys);
   for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {

@@ -41,6 +41,9 @@ export type Evaluation = Readonly<{
   /** Roots that no signal may reach. */
   untouchables: readonly Untouchable[];
   graph: WaitGraph;
+  sessions: ReadonlyMap<NodeKey, Session>;
+  /** subjectKey of each session of the snapshot, in their order. */
+  keys: readonly (string | null)[];
   /** A session of this look as the conditions see it, whether a rule can be about it or not. */
   subjectOf(session: Session): Subject;
 }>;
@@ -74,7 +77,9 @@ export function compileRules(rules: readonly Rule[], patterns: Patterns): Compil
 export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], memory: History): Evaluation {
   const history = onServer(memory, snapshot.serverId);
   const graph = waitGraph(snapshot);
-  const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
+  const sessions = new Map<NodeKey, Session>();
+  for (const session of snapshot.sessions) sessions.set(session.key, session);
+  const keys = snapshot.sessions.map(subjectKey);
   const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
   const subjectOf = (session: Session): Subject => {
     const held = holds === null ? null : (holds.get(session.key) ?? []);
@@ -86,12 +91,11 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const candidates = candidateRules(snapshot, graph, rules);
   const findings: Finding[] = [];
   let needsLocks = snapshot.waits === null && snapshot.contended;
-  for (const session of snapshot.sessions) {
-    if (session.role !== "client" || session.own || session.group !== null) continue;
-    const key = subjectKey(session);
-    if (key === null) continue;
+  for (const [at, session] of snapshot.sessions.entries()) {
+    const key = keys[at] ?? null;
+    if (key === null || session.role !== "client" || session.own || session.group !== null) continue;
     const subject = subjectOf(session);
-    for (const rule of candidates(session, changed.has(key))) {
+    for (const rule of candidates(session, changed.size > 0 && changed.has(key))) {
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
@@ -99,7 +103,8 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
       needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
   }
-  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph, subjectOf };
+  const beyondReach = untouchables(snapshot, rules, graph, sessions);
+  return { findings, needsLocks, untouchables: beyondReach, graph, sessions, keys, subjectOf };
 }
 
 function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {

@@ -1,3 +1,4 @@
+import { once } from "./once.ts";
 import type { NodeKey } from "./session.ts";
 import type { LockWait, Snapshot } from "./snapshot.ts";
 
@@ -11,8 +12,8 @@ export type WaitGraph = Readonly<{
   behind(node: NodeKey, locktypes: ReadonlySet<string>): Iterable<Behind>;
   /** Everybody that waits. */
   waiters(): Iterable<NodeKey>;
-  /** Is one of these behind the node over waits of these lock types? Linear in the snapshot for all nodes together. */
-  aheadOf(waiters: Iterable<NodeKey>, locktypes: ReadonlySet<string>): (node: NodeKey) => boolean;
+  /** Is one of these behind the node over waits of these lock types (null: any)? Linear in the snapshot for all nodes together. */
+  aheadOf(waiters: Iterable<NodeKey>, locktypes: ReadonlySet<string> | null): (node: NodeKey) => boolean;
   /** Is in the snapshot and waits for nobody, whatever the lock type. Nobody is, when somebody waits but who was not read. */
   isRoot(node: NodeKey): boolean;
   /** Waits, over others, for itself: the server's deadlock detector will end it. */
@@ -29,7 +30,8 @@ type Edges = ReadonlyMap<NodeKey, readonly Edge[]>;
 /** Linear in the snapshot to build; `behind` is linear in what is taken of it. */
 export function waitGraph(snapshot: Snapshot): WaitGraph {
   const leaders = new Map<NodeKey, NodeKey>();
-  const present = new Set<NodeKey>(snapshot.prepared.map((one) => one.key));
+  const present = new Set<NodeKey>();
+  for (const { key } of snapshot.prepared) present.add(key);
   for (const { key, group } of snapshot.sessions) {
     present.add(key);
     if (group !== null) leaders.set(key, group);
@@ -93,7 +95,7 @@ function edgesBy(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key:
 
 function allAhead(
   waiters: Iterable<NodeKey>,
-  locktypes: ReadonlySet<string>,
+  locktypes: ReadonlySet<string> | null,
   waits: ReadonlyMap<NodeKey, readonly LockWait[]>,
   nodeOf: (key: NodeKey) => NodeKey,
 ): ReadonlySet<NodeKey> {
@@ -101,10 +103,10 @@ function allAhead(
   const left = Array.from(waiters, nodeOf);
   for (let waiter = left.pop(); waiter !== undefined; waiter = left.pop()) {
     for (const { locktype, blockers } of waits.get(waiter) ?? []) {
-      if (!locktypes.has(locktype)) continue;
+      if (locktypes !== null && !locktypes.has(locktype)) continue;
       for (const { node } of blockers) {
         const blocker = nodeOf(node);
-        if (ahead.has(blocker)) continue;
+        if (blocker === waiter || ahead.has(blocker)) continue;
         ahead.add(blocker);
         left.push(blocker);
       }
@@ -181,9 +183,4 @@ function push<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [value]);
   else list.push(value);
-}
-
-function once<T>(compute: () => T): () => T {
-  let value: { of: T } | null = null;
-  return () => (value ??= { of: compute() }).of;
 }

@@ -41,6 +41,17 @@ export function crowd(size: number): Crowd {
   return { sessions, rows: [...queueRows(sessions), ...chainRows(sessions), ...held] };
 }
 
+/** One queue for one table: the first one holds it and is idle, all others wait for it, each behind the one before. */
+export function queue(size: number): Crowd {
+  const random = randomNumbers(size);
+  const lock = { lock: "relation 5/20000", locktype: "relation", relationId: "20000", mode: "AccessExclusiveLock" };
+  const sessions = Array.from({ length: size }, (_, index) => session(index === 0 ? 1 : index * parts.length, random));
+  const rows = sessions.map(({ pid }, at) =>
+    lockRow(pid, { ...lock, ...(at === 0 ? { granted: true } : waiting(at)) }),
+  );
+  return { sessions, rows };
+}
+
 /** The locks of the rows as an engine makes them of what the server shows. */
 export function locksOf({ rows }: Crowd) {
   const relations = Array.from({ length: tables }, (_, at) => relation(at));

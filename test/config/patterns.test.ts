@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { BlockList, isIP } from "node:net";
 import { test } from "node:test";
+import fc from "fast-check";
 import { addressMistake, globMistake, mailAddressMistake, patterns, regexMistake } from "../../src/config/patterns.ts";
 
 const inside: readonly (readonly [string, string, boolean])[] = [
@@ -61,4 +63,30 @@ test("a mail address may carry a name", () => {
   assert.equal(mailAddressMistake("Lockwarden <lockwarden@example.org>"), null);
   assert.equal(mailAddressMistake("a@b\r\nBcc: c@d"), "NAME@DOMAIN, or NAME <NAME@DOMAIN>");
   assert.equal(mailAddressMistake("a".repeat(300_000)), "at most 320 characters");
+});
+
+test("ranges hold the addresses that Node's own BlockList says they hold", () => {
+  const part = fc.constantFrom(0, 1, 10, 127, 128, 254, 255);
+  const ipv4 = fc.tuple(part, part, part, part).map((parts) => parts.join("."));
+  const prefix = fc.integer({ min: 0, max: 32 });
+  const odd = fc.constantFrom(
+    "::1",
+    "::ffff:10.0.0.1",
+    "local",
+    "",
+    "1.2.3",
+    "1.2.3.4.5",
+    "01.2.3.4",
+    "256.1.1.1",
+    "1..2.3",
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(ipv4, prefix), { maxLength: 3 }), fc.oneof(ipv4, odd), (ranges, address) => {
+      const list = new BlockList();
+      for (const [net, bits] of ranges) list.addSubnet(net, bits, "ipv4");
+      const family = isIP(address);
+      const wanted = family !== 0 && list.check(address, family === 4 ? "ipv4" : "ipv6");
+      assert.equal(patterns.cidr(ranges.map(([net, bits]) => `${net}/${bits}`))(address), wanted, address);
+    }),
+  );
 });

@@ -26,7 +26,8 @@ type Blocked = Readonly<{ blockers: readonly Blocker[]; hidden: boolean }>;
 export function lockWaits(rows: readonly LockRow[], context: LockContext): Locks {
   const byNode = grantedByNode(rows, context);
   const waits: LockWait[] = [];
-  for (const [lock, onIt] of groupBy(rows, (row) => row.lock)) {
+  const byLock = groupBy(rows, (row) => row.lock);
+  for (const [lock, onIt] of byLock) {
     if (onIt.every((row) => row.granted)) continue;
     const blocked = blockersOn(onIt, context);
     for (const row of onIt) {
@@ -47,20 +48,36 @@ export function lockWaits(rows: readonly LockRow[], context: LockContext): Locks
       });
     }
   }
-  return { holds: holds(rows, context), waits };
+  return { holds: holds(rows, byLock, context), waits };
 }
 
-function holds(rows: readonly LockRow[], context: LockContext): readonly Hold[] {
-  const found = new Map<string, Hold>();
+function holds(rows: readonly LockRow[], byLock: Iterable<[string, LockRow[]]>, context: LockContext): readonly Hold[] {
+  const again = repeated(byLock, context);
+  const found: Hold[] = [];
   for (const row of rows) {
-    const holder = row.granted ? context.nodeOf(row) : null;
+    const holder = row.granted && !again.has(row) ? context.nodeOf(row) : null;
     if (holder === null) continue;
-    // The workers of one query hold the same locks as their leader.
     const { lock, locktype, mode } = row;
-    const key = `${holder} ${mode} ${lock}`;
-    if (!found.has(key)) found.set(key, { holder, lock, locktype, mode, relation: context.relationOf(row) });
+    found.push({ holder, lock, locktype, mode, relation: context.relationOf(row) });
   }
-  return [...found.values()];
+  return found;
+}
+
+/** Granted rows that say what one before them says: the workers of one query hold the same locks as their leader. */
+function repeated(byLock: Iterable<[string, LockRow[]]>, context: LockContext): ReadonlySet<LockRow> {
+  const again = new Set<LockRow>();
+  for (const [, onIt] of byLock) {
+    if (onIt.length === 1) continue;
+    const holders = new Map<string, Set<NodeKey>>();
+    for (const row of onIt) {
+      const holder = row.granted ? context.nodeOf(row) : null;
+      if (holder === null) continue;
+      const before = holders.get(row.mode) ?? new Set();
+      if (before.has(holder)) again.add(row);
+      holders.set(row.mode, before.add(holder));
+    }
+  }
+  return again;
 }
 
 /** Who blocks whom on one lock. */
