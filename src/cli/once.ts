@@ -11,6 +11,7 @@ import { settingsFor } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import { createTeller, type Teller } from "../daemon/teller.ts";
 import { tick } from "../daemon/tick.ts";
+import type { Missing } from "../engines/engine.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { ownStateDir } from "../state-dir.ts";
@@ -32,14 +33,16 @@ export const once: CommandSpec = {
     if (loaded === null) return exitCodes.usage;
     const stateDir = stateDirOf(loaded.config);
     const warn = (text: string): void => output.err(`warning: ${quietText(text)}`);
+    const lack = (target: string, lacking: readonly Missing[]): void => {
+      for (const { missing, grant } of lacking) warn(`${target}: missing: ${missing}; ${grant}`);
+    };
     const asked = await throughDaemon(stateDir, { file, digest: loaded.digest, warn });
-    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir }));
+    for (const { report, lacking } of asked ?? []) lack(report.target, lacking);
+    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir, lack }));
     if (typeof looks === "string") {
       output.err(`lockwarden once: ${looks}`);
       return exitCodes.failed;
     }
-    for (const { report, lacking } of looks)
-      for (const { missing, grant } of lacking) warn(`${report.target}: missing: ${missing}; ${grant}`);
     const reports = looks.map(({ report }) => report);
     if (json) output.out(quietJson(JSON.stringify({ targets: reports })));
     else for (const line of reports.flatMap(reportLines)) output.out(quietText(line));
@@ -53,9 +56,15 @@ async function throughDaemon(stateDir: string, asking: Asking): Promise<readonly
   return askDaemon<readonly LookReport[]>(stateDir, { command: "once" });
 }
 
-type Circumstances = Readonly<{ digest: string; stateDir: string }>;
+type Circumstances = Readonly<{ digest: string; stateDir: string; lack: Lack }>;
 
-async function alone(config: Config, { digest, stateDir }: Circumstances): Promise<readonly LookReport[] | string> {
+/** Tells what the role lacks, before what comes of it. */
+type Lack = (target: string, lacking: readonly Missing[]) => void;
+
+async function alone(
+  config: Config,
+  { digest, stateDir, lack }: Circumstances,
+): Promise<readonly LookReport[] | string> {
   const owned = await ownStateDir(stateDir);
   if (owned.kind === "busy") return owned.text;
   const log = createLog({ level: "warn", pretty: true, destination: standardOutput(2) });
@@ -64,7 +73,7 @@ async function alone(config: Config, { digest, stateDir }: Circumstances): Promi
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout: () => undefined, newId, now });
   const teller = await createTeller({ channels: config.channels, stateDir, journal, log, newId });
   try {
-    const context = { config, digest, journal, teller, log, newId, now };
+    const context = { config, digest, journal, teller, log, newId, now, lack };
     return await Promise.all(config.targets.map((target) => lookAt(target, context)));
   } finally {
     await teller.close(deliveryMs);
@@ -82,10 +91,11 @@ type Alone = Readonly<{
   log: Log;
   newId(): string;
   now(): Date;
+  lack: Lack;
 }>;
 
 /** One look over a connection of its own; it may only act when no daemon has the lease. */
-async function lookAt(target: Target, { config, digest, log, teller, ...rest }: Alone): Promise<LookReport> {
+async function lookAt(target: Target, { config, digest, log, teller, lack, ...rest }: Alone): Promise<LookReport> {
   const { name } = target;
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
@@ -93,6 +103,7 @@ async function lookAt(target: Target, { config, digest, log, teller, ...rest }: 
     const link = await engineFor(target).connect(target, signal);
     try {
       const lacking = (await link.check(signal)).filter(({ fatal }) => fatal);
+      lack(name, lacking);
       const leader = (await link.lease(signal)) !== "taken";
       const report = (level: "info" | "warn" | "error", facts: object, text: string) =>
         log[level]({ target: name, ...facts }, text);
