@@ -14,7 +14,8 @@ import { type View, viewOf } from "../support/oracle/server-view.ts";
 import { orderOn } from "../support/scene.ts";
 import { quiet, readerOn, textConnection } from "../support/text-connection.ts";
 
-// The graph against pg_blocking_pids, on states that nobody thought of. ORACLE_SEED runs one again.
+// The graph against pg_blocking_pids, on states that nobody thought of. ORACLE_SEED plays the same moves again; who comes
+// first when many start at once is the machine's business, so a rare difference may need some repeats.
 const scenarios = Number(process.env["ORACLE_SCENARIOS"] ?? 50);
 const size = Number(process.env["ORACLE_SESSIONS"] ?? 60);
 const firstSeed = Number(process.env["ORACLE_SEED"] ?? Math.floor(Date.now() % 1_000_000) * 10_000);
@@ -57,9 +58,11 @@ async function lay(postgres: EmbeddedPostgres): Promise<Table> {
   return { postgres, pool, oracle, look: () => viewOf(oracle, reader, connection.pid) };
 }
 
+/** Shared among the servers. */
+const each = Math.ceil(scenarios / tables.length);
 for (const table of tables) {
   const { major } = table;
-  test(`${major}: in ${scenarios} scenarios from seed ${firstSeed} on, every edge is the server's, or differs for a known reason`, async (t) => {
+  test(`${major}: in ${each} scenarios from seed ${firstSeed} on, every edge is the server's, or differs for a known reason`, async (t) => {
     const tally: Tally = {
       hard: 0,
       soft: 0,
@@ -69,7 +72,7 @@ for (const table of tables) {
       reasons: new Map(),
       locktypes: new Set(),
     };
-    for (let seed = firstSeed; seed < firstSeed + scenarios; seed++) await play(table, seed, tally);
+    for (let seed = firstSeed; seed < firstSeed + each; seed++) await play(table, seed, tally);
     const reasons = [...tally.reasons].map(([reason, count]) => `${reason} ${count}`).join(", ");
     t.diagnostic(
       `${tally.waiters} waiters, ${tally.hard} hard and ${tally.soft} soft edges, ${tally.cycles} sessions in cycles`,
@@ -77,7 +80,7 @@ for (const table of tables) {
     t.diagnostic(
       `differences by reason: ${reasons}; ${tally.refused} acts on them refused; ${[...tally.locktypes].join(", ")}`,
     );
-    assert.ok(tally.hard > scenarios, "hardly anybody has waited");
+    assert.ok(tally.hard > each, "hardly anybody has waited");
   });
 }
 
