@@ -14,10 +14,14 @@ import { type View, viewOf } from "../support/oracle/server-view.ts";
 import { orderOn } from "../support/scene.ts";
 import { quiet, readerOn, textConnection } from "../support/text-connection.ts";
 
-// The graph against pg_blocking_pids, on states that nobody thought of. ORACLE_SEED runs one again.
+// The graph against pg_blocking_pids, on states that nobody thought of. ORACLE_SEED plays the same moves again; who comes
+// first when many start at once is the machine's business, so a rare difference may need some repeats.
 const scenarios = Number(process.env["ORACLE_SCENARIOS"] ?? 50);
 const size = Number(process.env["ORACLE_SESSIONS"] ?? 60);
 const firstSeed = Number(process.env["ORACLE_SEED"] ?? Math.floor(Date.now() % 1_000_000) * 10_000);
+
+/** Of so many, some have a deadlock check that runs at once and rearranges queues; the others wait for ever. */
+const fewEnough = 25;
 
 type Table = Readonly<{
   postgres: EmbeddedPostgres;
@@ -54,9 +58,11 @@ async function lay(postgres: EmbeddedPostgres): Promise<Table> {
   return { postgres, pool, oracle, look: () => viewOf(oracle, reader, connection.pid) };
 }
 
+/** Shared among the servers. */
+const each = Math.ceil(scenarios / tables.length);
 for (const table of tables) {
   const { major } = table;
-  test(`${major}: in ${scenarios} scenarios from seed ${firstSeed} on, every edge is the server's, or differs for a known reason`, async (t) => {
+  test(`${major}: in ${each} scenarios from seed ${firstSeed} on, every edge is the server's, or differs for a known reason`, async (t) => {
     const tally: Tally = {
       hard: 0,
       soft: 0,
@@ -66,7 +72,7 @@ for (const table of tables) {
       reasons: new Map(),
       locktypes: new Set(),
     };
-    for (let seed = firstSeed; seed < firstSeed + scenarios; seed++) await play(table, seed, tally);
+    for (let seed = firstSeed; seed < firstSeed + each; seed++) await play(table, seed, tally);
     const reasons = [...tally.reasons].map(([reason, count]) => `${reason} ${count}`).join(", ");
     t.diagnostic(
       `${tally.waiters} waiters, ${tally.hard} hard and ${tally.soft} soft edges, ${tally.cycles} sessions in cycles`,
@@ -74,7 +80,7 @@ for (const table of tables) {
     t.diagnostic(
       `differences by reason: ${reasons}; ${tally.refused} acts on them refused; ${[...tally.locktypes].join(", ")}`,
     );
-    assert.ok(tally.hard > scenarios, "hardly anybody has waited");
+    assert.ok(tally.hard > each, "hardly anybody has waited");
   });
 }
 
@@ -82,10 +88,12 @@ for (const table of tables) {
 async function play(table: Table, seed: number, tally: Tally): Promise<void> {
   const { pool } = table;
   const random = randomFrom(seed);
-  const players = pool.players.slice(0, 4 + random.below(pool.players.length - 3));
+  const most = random.chance(0.5) ? Math.min(fewEnough, pool.players.length) : pool.players.length;
+  const players = pool.players.slice(0, 4 + random.below(most - 3));
   let names = 0;
   const game = { parallel: table.oracle.versionNumber >= 130_000, newName: () => `g${seed}_${names++}` };
-  if (random.chance(0.25)) await pool.impatient(players.filter(() => random.chance(0.3)));
+  // In a dense crowd the server's own deadlock check takes minutes, with every lock table closed: only among few.
+  if (players.length <= fewEnough && random.chance(0.4)) await pool.impatient(players.filter(() => random.chance(0.3)));
   // One after the other, a few at a time, or all at once.
   const pace = random.pick([1, 4, players.length]);
   const rounds = pace === 1 ? Math.min(60, players.length * 3) : 6 + random.below(10);

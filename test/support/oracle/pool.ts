@@ -44,7 +44,7 @@ const hasty = "set deadlock_timeout = '20ms'; set log_lock_waits = on; set clien
 const waitingSql = `select coalesce(to_json(a) ->> 'leader_pid', l.pid::text) as pid,
   (to_json(l)::jsonb -> 'waitstart') is not distinct from 'null' as undated,
   to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now
-  from pg_lock_status() as l left join pg_stat_get_activity(l.pid) as a on true where not l.granted`;
+  from pg_lock_status() as l left join pg_stat_get_activity(null) as a on a.pid = l.pid where not l.granted`;
 const queueSql = `select l.locktype || ' ' || concat_ws('/', l.database, l.relation, l.page, l.tuple, l.virtualxid,
   l.transactionid, l.classid, l.objid, l.objsubid) as lock from pg_lock_status() as l where not granted and pid = $1`;
 
