@@ -12,8 +12,8 @@ const other = await server();
 const proxy = await silentProxy(other.port);
 const crashed = await service.person("web-1");
 await abandon(crashed, 1);
-for (let place = 2; place <= 30; place++) {
-  const waiter = await service.person(`web-${place}`);
+for (let number = 2; number <= 30; number++) {
+  const waiter = await service.person(`web-${number}`);
   logIn(waiter, 1).catch(() => undefined);
 }
 await eventually(async () => {
