@@ -4,14 +4,30 @@ import { Command, CommanderError } from "commander";
 import { check } from "./cli/check.ts";
 import { type CommandSpec, defaultConfig, type Given } from "./cli/command.ts";
 import { demo } from "./cli/demo.ts";
+import { explain } from "./cli/explain.ts";
 import { grants } from "./cli/grants.ts";
 import { once } from "./cli/once.ts";
 import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
+import { replay } from "./cli/replay.ts";
 import { run } from "./cli/run.ts";
 import { schema } from "./cli/schema.ts";
+import { snapshot } from "./cli/snapshot.ts";
+import { test } from "./cli/test.ts";
 import { tree } from "./cli/tree.ts";
 
-const commands: readonly CommandSpec[] = [run, once, check, tree, grants, schema, demo];
+const commands: readonly CommandSpec[] = [
+  run,
+  once,
+  check,
+  explain,
+  tree,
+  snapshot,
+  replay,
+  test,
+  grants,
+  schema,
+  demo,
+];
 
 const output = processOutput();
 const ended = await main(process.argv.slice(2), output);

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
-import type { ActDecision, Outcome, Proof, Sent, Signal } from "./core/decision.ts";
+import type { ActDecision, Decision, Outcome, Probe, Proof, Sent, Signal } from "./core/decision.ts";
 import type { JournalEvent } from "./core/journal-event.ts";
+import { probedOutcome, spareByProbe } from "./core/probe-text.ts";
 import { spokenDuration } from "./core/spoken-duration.ts";
 import { unreachable } from "./core/unreachable.ts";
 import { type Link, LinkLost } from "./engines/engine.ts";
@@ -15,6 +16,8 @@ export type ExecutorContext = Readonly<{
   now(): Date;
   /** How long to wait for the proof that the lock is free. */
   verifyMs: number;
+  /** Of the rule; null: it has none. */
+  probe: Probe | null;
   /** Shows the watchdog that verification goes on. */
   alive(): void;
   signal: AbortSignal;
@@ -28,13 +31,21 @@ export class NotJournalled extends Error {
 /** When the daemon stops in the middle, this long is left to see what became of it. */
 const lastLookMs = 500;
 
+/** The act carried out, or the decision that took its place because the rule's probe does not confirm it. */
+export type Carried = Readonly<{ outcome: Outcome }> | Readonly<{ spared: Decision }>;
+
 /**
- * Carries out one decision: intent on disk, one guarded statement, proof, outcome on disk.
+ * Carries out one decision: probe, intent on disk, one guarded statement, proof, probe, outcome on disk.
  * Throws NotJournalled, with nothing sent, when the intent cannot be written; a lost connection is an outcome.
  */
-export async function execute(decision: ActDecision & { action: Signal }, context: ExecutorContext): Promise<Outcome> {
+export async function execute(decision: ActDecision & { action: Signal }, context: ExecutorContext): Promise<Carried> {
   const { action, evidence, guard } = decision;
-  context.signal.throwIfAborted();
+  const { probe, link, signal } = context;
+  signal.throwIfAborted();
+  // What it takes is no danger: the guarded statement judges the victim anew.
+  const spared = probe === null ? null : spareByProbe(decision, await link.probe(probe, signal));
+  context.alive();
+  if (spared !== null) return { spared };
   const id = context.newId();
   const stamp = () => ({ v: 1, id, at: context.now().toISOString(), target: context.target }) as const;
   try {
@@ -43,14 +54,26 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
     throw new NotJournalled("the intent cannot be journalled, so nothing was sent", { cause });
   }
   const begun = performance.now();
-  const late = lateAbort(context.signal, lastLookMs);
-  const sent = await send(() => context.link.act({ action, evidence, guard }, late.signal));
+  const late = lateAbort(signal, lastLookMs);
+  const sent = await send(() => link.act({ action, evidence, guard }, late.signal));
   const proof = sent.kind === "sent" || sent.kind === "uncertain" ? await verify(decision, context, late.signal) : null;
   late.forget();
-  const outcome = outcomeOf(decision, sent, proof, performance.now() - begun);
+  const outcome = await probeAgain(outcomeOf(decision, sent, proof, performance.now() - begun), context);
   // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
   await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
-  return outcome;
+  return { outcome };
+}
+
+/** After an act that had an effect; a probe that cannot be run any more takes nothing from the outcome. */
+async function probeAgain(outcome: Outcome, { probe, link, alive, signal }: ExecutorContext): Promise<Outcome> {
+  if (probe === null || (outcome.kind !== "released" && outcome.kind !== "survived")) return outcome;
+  try {
+    return probedOutcome(outcome, await link.probe(probe, signal));
+  } catch {
+    return outcome;
+  } finally {
+    alive();
+  }
 }
 
 /** Aborts so long after the other signal, until it is forgotten. */

@@ -3,6 +3,7 @@ import type { JournalEvent } from "./core/journal-event.ts";
 import { followIntent, type Intent } from "./core/recovery.ts";
 import { journalPath, longestLine } from "./journal.ts";
 import { errorCode, errorText } from "./owned-file.ts";
+import { textLines } from "./text-lines.ts";
 
 /** A line as it was read; `torn` is whatever is no event: half a line of a crash, garbage, a newer version's event. */
 export type JournalLine = Readonly<{ kind: "event"; event: JournalEvent }> | Readonly<{ kind: "torn"; line: number }>;
@@ -10,7 +11,7 @@ export type JournalLine = Readonly<{ kind: "event"; event: JournalEvent }> | Rea
 /** Every line of the journal, oldest first, read as a stream; no journal is an empty one. Lines never make it throw. */
 export async function* journalLines(stateDir: string, longest: number = longestLine): AsyncGenerator<JournalLine> {
   let line = 0;
-  for await (const text of lines(journalPath(stateDir), longest)) {
+  for await (const { text } of textLines(chunks(journalPath(stateDir)), longest)) {
     line += 1;
     if (text === "") continue;
     const event = text === null ? null : parseEvent(text);
@@ -38,33 +39,6 @@ export async function readOpenIntents(stateDir: string): Promise<Readonly<{ inte
     else torn += 1;
   }
   return { intents: [...open.values()], torn };
-}
-
-/** The text of each line; null for one that is too long to be an event. */
-async function* lines(path: string, longest: number): AsyncGenerator<string | null> {
-  let parts: Buffer[] = [];
-  let length = 0;
-  const add = (part: Buffer) => {
-    length += part.length;
-    if (length <= longest) parts.push(part);
-    else parts = [];
-  };
-  const take = () => {
-    const text = length > longest ? null : Buffer.concat(parts).toString("utf8");
-    parts = [];
-    length = 0;
-    return text;
-  };
-  for await (const chunk of chunks(path)) {
-    let start = 0;
-    for (let end = chunk.indexOf(0x0a); end !== -1; end = chunk.indexOf(0x0a, start)) {
-      add(chunk.subarray(start, end));
-      yield take();
-      start = end + 1;
-    }
-    add(chunk.subarray(start));
-  }
-  if (length > 0) yield take();
 }
 
 async function* chunks(path: string): AsyncGenerator<Buffer> {

@@ -1,4 +1,4 @@
-import { constants, type FileHandle, open, stat } from "node:fs/promises";
+import { constants, type FileHandle, lchown, lstat, mkdir, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Who owns a folder; `foreign`: we are root and he is not, so what we create is given to him. */
@@ -7,6 +7,13 @@ export type FolderOwner = Readonly<{ uid: number; gid: number; foreign: boolean 
 export async function folderOwner(folder: string): Promise<FolderOwner> {
   const { uid, gid } = await stat(folder);
   return { uid, gid, foreign: process.getuid?.() === 0 && uid !== 0 };
+}
+
+/** A folder within one that `owner` owns, created when it is missing. */
+export async function makeOwnedFolder(folder: string, owner: FolderOwner): Promise<void> {
+  const made = await mkdir(folder, { recursive: true, mode: 0o750 });
+  if (made !== undefined && owner.foreign) await lchown(folder, owner.uid, owner.gid);
+  if (!(await lstat(folder)).isDirectory()) throw new Error(`${folder} is no folder; move it away`);
 }
 
 /** Opens for reading and for writes at the end; creates it with mode 0640 and the folder's owner. */

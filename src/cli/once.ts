@@ -1,28 +1,24 @@
 import { randomUUID } from "node:crypto";
 import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
-import { request } from "../control-socket.ts";
 import { noHistory } from "../core/history.ts";
-import type { Request, StatusAnswer } from "../daemon/control.ts";
 import { type JournalGate, journalGate } from "../daemon/journal-gate.ts";
 import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import type { Log } from "../daemon/log-port.ts";
-import { type DecisionReport, failureReport, reportLines, reportOf, type TargetReport } from "../daemon/once-report.ts";
+import { type DecisionReport, failureReport, type LookReport, reportLines, reportOf } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import { createTeller, type Teller } from "../daemon/teller.ts";
 import { tick } from "../daemon/tick.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
-import { errorCode } from "../owned-file.ts";
 import { ownStateDir } from "../state-dir.ts";
+import { type Asking, askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
 import { type ExitCode, exitCodes } from "./output.ts";
 
-/** A tick may verify several acts; past this the daemon is not well. */
-const daemonMs = 120_000;
 /** For notices to reach their channels; what does not stays in the spool for the daemon. */
 const deliveryMs = 10_000;
 
@@ -37,11 +33,13 @@ export const once: CommandSpec = {
     const stateDir = stateDirOf(loaded.config);
     const warn = (text: string): void => output.err(`warning: ${quietText(text)}`);
     const asked = await throughDaemon(stateDir, { file, digest: loaded.digest, warn });
-    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir, warn }));
+    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir }));
     if (typeof looks === "string") {
       output.err(`lockwarden once: ${looks}`);
       return exitCodes.failed;
     }
+    for (const { report, lacking } of looks)
+      for (const { missing, grant } of lacking) warn(`${report.target}: missing: ${missing}; ${grant}`);
     const reports = looks.map(({ report }) => report);
     if (json) output.out(quietJson(JSON.stringify({ targets: reports })));
     else for (const line of reports.flatMap(reportLines)) output.out(quietText(line));
@@ -49,46 +47,15 @@ export const once: CommandSpec = {
   },
 };
 
-type LookReport = Readonly<{
-  report: TargetReport;
-  /** The role may not do all that is needed; a daemon does not say so here. */
-  lacks: boolean;
-}>;
-
-type Asking = Readonly<{ file: string; digest: string; warn(text: string): void }>;
-
 /** null: no daemon runs on this state folder. */
-async function throughDaemon(stateDir: string, { file, digest, warn }: Asking): Promise<readonly LookReport[] | null> {
-  const status = await ask<StatusAnswer>(stateDir, "status");
-  if (status === null) return null;
-  if (status.config !== digest) {
-    warn(
-      `the daemon (pid ${status.pid}) goes by the config that it has read (digest ${status.config}), ` +
-        `not by ${file} as it is now (digest ${digest}); to make it read that, send it SIGHUP`,
-    );
-  }
-  const reports = await ask<readonly TargetReport[]>(stateDir, "once");
-  return reports?.map((report) => ({ report, lacks: false })) ?? null;
+async function throughDaemon(stateDir: string, asking: Asking): Promise<readonly LookReport[] | null> {
+  if (!(await findDaemon(stateDir, asking))) return null;
+  return askDaemon<readonly LookReport[]>(stateDir, { command: "once" });
 }
 
-async function ask<Answer>(stateDir: string, command: Request["command"]): Promise<Answer | null> {
-  try {
-    const reply = await request(stateDir, { command } satisfies Request, { timeoutMs: daemonMs });
-    return reply.kind === "nobody" ? null : (reply.answer as Answer);
-  } catch (error) {
-    // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.
-    const code = error instanceof Error ? errorCode(error.cause) : null;
-    if (["EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(code ?? "")) return null;
-    throw error;
-  }
-}
+type Circumstances = Readonly<{ digest: string; stateDir: string }>;
 
-type Circumstances = Readonly<{ digest: string; stateDir: string; warn(text: string): void }>;
-
-async function alone(
-  config: Config,
-  { digest, stateDir, warn }: Circumstances,
-): Promise<readonly LookReport[] | string> {
+async function alone(config: Config, { digest, stateDir }: Circumstances): Promise<readonly LookReport[] | string> {
   const owned = await ownStateDir(stateDir);
   if (owned.kind === "busy") return owned.text;
   const log = createLog({ level: "warn", pretty: true, destination: standardOutput(2) });
@@ -97,7 +64,7 @@ async function alone(
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout: () => undefined, newId, now });
   const teller = await createTeller({ channels: config.channels, stateDir, journal, log, newId });
   try {
-    const context = { config, digest, journal, teller, log, newId, now, warn };
+    const context = { config, digest, journal, teller, log, newId, now };
     return await Promise.all(config.targets.map((target) => lookAt(target, context)));
   } finally {
     await teller.close(deliveryMs);
@@ -115,11 +82,10 @@ type Alone = Readonly<{
   log: Log;
   newId(): string;
   now(): Date;
-  warn(text: string): void;
 }>;
 
 /** One look over a connection of its own; it may only act when no daemon has the lease. */
-async function lookAt(target: Target, { config, digest, log, teller, warn, ...rest }: Alone): Promise<LookReport> {
+async function lookAt(target: Target, { config, digest, log, teller, ...rest }: Alone): Promise<LookReport> {
   const { name } = target;
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
@@ -127,7 +93,6 @@ async function lookAt(target: Target, { config, digest, log, teller, warn, ...re
     const link = await engineFor(target).connect(target, signal);
     try {
       const lacking = (await link.check(signal)).filter(({ fatal }) => fatal);
-      for (const { missing, grant } of lacking) warn(`${name}: missing: ${missing}; ${grant}`);
       const leader = (await link.lease(signal)) !== "taken";
       const report = (level: "info" | "warn" | "error", facts: object, text: string) =>
         log[level]({ target: name, ...facts }, text);
@@ -143,12 +108,12 @@ async function lookAt(target: Target, { config, digest, log, teller, warn, ...re
         alive: () => undefined,
         signal,
       });
-      return { report: reportOf(name, judgements), lacks: lacking.length > 0 };
+      return { report: reportOf(name, judgements), lacking };
     } finally {
       await link.close();
     }
   } catch (error) {
-    return { report: failureReport(name, error), lacks: false };
+    return { report: failureReport(name, error), lacking: [] };
   }
 }
 
@@ -156,7 +121,7 @@ async function lookAt(target: Target, { config, digest, log, teller, warn, ...re
 function exitCodeOf(looks: readonly LookReport[]): ExitCode {
   const decisions = looks.flatMap(({ report }): readonly DecisionReport[] => report.decisions);
   const denied = decisions.some(({ outcome }) => outcome === "denied");
-  if (denied || looks.some(({ report, lacks }) => lacks || "error" in report)) return exitCodes.target;
+  if (denied || looks.some(({ report, lacking }) => lacking.length > 0 || "error" in report)) return exitCodes.target;
   const failed = new Set<string | null>(["survived", "failed", "unknown"]);
   return decisions.some(({ outcome, by }) => failed.has(outcome) || by === "journal")
     ? exitCodes.failed

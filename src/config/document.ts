@@ -22,8 +22,8 @@ export type Parsed = Readonly<{ position: (offset: number) => Position }> &
 
 const deepest = 64;
 
-/** Reads YAML without trusting it. */
-export function parseYaml(text: string, env: NodeJS.ProcessEnv): Parsed {
+/** Reads YAML without trusting it. `keys`: what is expected in it, in words. */
+export function parseYaml(text: string, env: NodeJS.ProcessEnv, keys = configKeys): Parsed {
   const lines = new LineCounter();
   const position = (offset: number): Position => {
     const { line, col } = lines.linePos(Math.min(offset, text.length));
@@ -43,21 +43,24 @@ export function parseYaml(text: string, env: NodeJS.ProcessEnv): Parsed {
   });
   const [document, second] = [...composer.compose(tokens, true, text.length)];
   if (document === undefined || document.contents === null)
-    return bad([{ offset: 0, text: "expected targets, rules and channels, got an empty file" }]);
+    return bad([{ offset: 0, text: `expected ${keys.all}, got an empty file` }]);
   if (second !== undefined) return bad([{ offset: second.range[0], text: "expected one YAML document, got several" }]);
   const mistakes = [...document.errors, ...document.warnings];
   if (mistakes.length > 0) return bad(mistakes.map(textMistake));
-  return valuesParsed(valuesOf(document.contents, env), position);
+  return valuesParsed(valuesOf(document.contents, env), position, keys);
 }
 
-function valuesParsed(values: Values, position: (offset: number) => Position): Parsed {
+export type ExpectedKeys = Readonly<{ all: string; needed: string }>;
+const configKeys: ExpectedKeys = { all: "targets, rules and channels", needed: "targets and rules" };
+
+function valuesParsed(values: Values, position: (offset: number) => Position, { needed }: ExpectedKeys): Parsed {
   if (values.kind === "bad") return { kind: "bad", mistakes: [values.mistake], position };
   if (typeof values.value === "object" && values.value !== null && !Array.isArray(values.value))
     return { kind: "ok", document: values, position };
   const got = Array.isArray(values.value) ? "a list" : "a single value";
   return {
     kind: "bad",
-    mistakes: [{ offset: 0, text: `expected a map with targets and rules, got ${got}` }],
+    mistakes: [{ offset: 0, text: `expected a map with ${needed}, got ${got}` }],
     position,
   };
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ruleTestSchema } from "./rule-test-schema.ts";
 import { configSchema } from "./schema.ts";
 
 /** The part of JSON Schema that the config's schema makes use of. */
@@ -25,6 +26,17 @@ export function configJsonSchema(): JsonSchema {
     $schema: schema.$schema,
     $id: "urn:lockwarden:config",
     title: "Lockwarden configuration",
+    ...schema,
+  } as JsonSchema;
+}
+
+/** What editors check and complete rule tests with. */
+export function ruleTestJsonSchema(): JsonSchema {
+  const schema = z.toJSONSchema(ruleTestSchema, { io: "input" });
+  return {
+    $schema: schema.$schema,
+    $id: "urn:lockwarden:rule-test",
+    title: "Lockwarden rule tests",
     ...schema,
   } as JsonSchema;
 }

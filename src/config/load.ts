@@ -2,7 +2,7 @@ import { dirname, resolve } from "node:path";
 import { configDigest } from "./digest.ts";
 import { type ConfigDocument, type Parsed, parseYaml } from "./document.ts";
 import { type CronMistake, meaningFindings } from "./meaning.ts";
-import { type Finding, type Mistake, renderPath } from "./mistake.ts";
+import { type Finding, type Mistake, type Path, renderPath } from "./mistake.ts";
 import { type ReadText, readText } from "./read-text.ts";
 import { type Config, configSchema, type WrittenConfig } from "./schema.ts";
 import { schemaFindings } from "./schema-findings.ts";
@@ -18,6 +18,8 @@ export type LoadOptions = Readonly<{
   cronMistake: CronMistake;
   env?: NodeJS.ProcessEnv;
   read?: ReadText;
+  /** The rules are wanted, not the way to servers and people: secrets and variables for that need not be there. */
+  rulesOnly?: boolean;
 }>;
 
 const mostConfigBytes = 256 * 1024;
@@ -26,7 +28,7 @@ const mostMistakes = 100;
 /** Reads and judges a whole config; tells all of its mistakes at once, in the order of their places. Never throws. */
 export function loadConfig(
   file: string,
-  { cronMistake, env = process.env, read = readText }: LoadOptions,
+  { cronMistake, env = process.env, read = readText, rulesOnly = false }: LoadOptions,
 ): LoadedConfig {
   const source = read(file, mostConfigBytes);
   if (source.kind === "bad") {
@@ -34,11 +36,10 @@ export function loadConfig(
     return { kind: "bad", mistakes: [{ file, line: null, column: null, path: "", text }] };
   }
   const parsed = parseYaml(source.text, env);
-  const place = (found: readonly Located[]): readonly Mistake[] => inOrder(file, found, parsed.position);
-  if (parsed.kind === "bad")
-    return { kind: "bad", mistakes: place(parsed.mistakes.map(({ offset, text }) => ({ offset, path: "", text }))) };
-  const { mistakes, warnings, config } = judge(parsed.document, cronMistake, { folder: dirname(resolve(file)), read });
-  const located = (findings: readonly Finding[]): readonly Mistake[] => place(locate(parsed.document, findings));
+  if (parsed.kind === "bad") return { kind: "bad", mistakes: textMistakes(file, parsed) };
+  const files = { folder: dirname(resolve(file)), read, rulesOnly };
+  const { mistakes, warnings, config } = judge(parsed.document, cronMistake, files);
+  const located = (findings: readonly Finding[]): readonly Mistake[] => mistakesOf(file, parsed, findings);
   if (config === null) return { kind: "bad", mistakes: located(mistakes) };
   return { kind: "ok", config, digest: configDigest(config), warnings: located(warnings) };
 }
@@ -50,17 +51,28 @@ type Judgement = Readonly<{
   config: Config | null;
 }>;
 
-function judge({ value, written, ...document }: ConfigDocument, cronMistake: CronMistake, files: Files): Judgement {
+function judge(
+  { value, written, ...document }: ConfigDocument,
+  cronMistake: CronMistake,
+  { rulesOnly, ...files }: Files & Readonly<{ rulesOnly: boolean }>,
+): Judgement {
   const raw = value as Readonly<Record<string, unknown>>;
   const meaning = meaningFindings({ value: raw, written, cronMistake });
   const targets = items(raw["targets"]).map((item, index) => resolveTarget(item, ["targets", index], files));
   const channels = items(raw["channels"]).map((item, index) => resolveChannel(item, ["channels", index], files));
   const own = [...targets, ...channels].flatMap(({ findings }) => findings);
   const later = [...schemaFindings(value, written), ...meaning.mistakes, ...own];
-  const mistakes = [...document.findings, ...later.filter(({ path }) => !document.spoiled.has(placeKey(path)))];
+  const warnings = [...meaning.warnings, ...[...targets, ...channels].flatMap((one) => one.warnings ?? [])];
+  const all = [...document.findings, ...later.filter(({ path }) => !document.spoiled.has(placeKey(path)))];
   const parsed = configSchema.safeParse(value);
-  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings: meaning.warnings, config: null };
-  return { mistakes, warnings: meaning.warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
+  const mistakes = rulesOnly && parsed.success ? all.filter(({ path }) => !isWay(path)) : all;
+  if (mistakes.length > 0 || !parsed.success) return { mistakes, warnings, config: null };
+  return { mistakes, warnings, config: effective(parsed.data, { targets, channels }, files.folder) };
+}
+
+/** To a server, or to people. */
+function isWay([section]: Path): boolean {
+  return section === "targets" || section === "channels";
 }
 
 type AllResolved = Readonly<Record<"targets" | "channels", readonly Loaded<Resolved>[]>>;
@@ -85,6 +97,21 @@ function effective(written: WrittenConfig, resolved: AllResolved, folder: string
 
 function items(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
+}
+
+/** What is wrong with the text itself, at its places. */
+export function textMistakes(file: string, parsed: Extract<Parsed, { kind: "bad" }>): readonly Mistake[] {
+  const found = parsed.mistakes.map(({ offset, text }) => ({ offset, path: "", text }));
+  return inOrder(file, found, parsed.position);
+}
+
+/** Findings at their places, in the order of them. */
+export function mistakesOf(
+  file: string,
+  { document, position }: Extract<Parsed, { kind: "ok" }>,
+  findings: readonly Finding[],
+): readonly Mistake[] {
+  return inOrder(file, locate(document, findings), position);
 }
 
 type Located = Readonly<{ offset: number; path: string; text: string }>;

@@ -1,7 +1,8 @@
+import { shadows } from "../core/never-fires.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 import { didYouMean, either, type Finding, type Path, renderValue } from "./mistake.ts";
 import { ruleSafety, type Safety } from "./rule-safety.ts";
-import { ruleSchema } from "./schema.ts";
+import { configSchema, type Rule, ruleSchema } from "./schema.ts";
 import { fieldAt, placeKey } from "./values.ts";
 
 /** null when a cron expression is fine, else `expected …, got …`. */
@@ -27,7 +28,12 @@ export function meaningFindings(meaning: Meaning): Safety {
       ...listAt(meaning.value, "targets").flatMap((target, index) => pollFindings(meaning, target, ["targets", index])),
       ...rules.flatMap(({ mistakes }) => mistakes),
     ],
-    warnings: [...modeWarnings(meaning.value), ...rules.flatMap(({ warnings }) => warnings)],
+    warnings: [
+      ...modeWarnings(meaning.value),
+      ...targetModeWarnings(meaning.value),
+      ...rules.flatMap(({ warnings }) => warnings),
+      ...shadowWarnings(meaning.value),
+    ],
   };
 }
 
@@ -65,7 +71,8 @@ function ruleFindings(meaning: Meaning, written: unknown, path: Path): Safety {
   const parsed = ruleSchema.safeParse(written);
   if (!parsed.success) return { mistakes: names, warnings: [] };
   const below = (finding: Finding): Finding => ({ ...finding, path: [...path, ...finding.path] });
-  const { mistakes, warnings } = ruleSafety(parsed.data);
+  const protect = configSchema.shape.protect.safeParse(fieldAt(meaning.value, "protect"));
+  const { mistakes, warnings } = ruleSafety(parsed.data, protect.data ?? null);
   return { mistakes: [...names, ...mistakes.map(below)], warnings: warnings.map(below) };
 }
 
@@ -112,4 +119,34 @@ function modeWarnings(value: unknown): readonly Finding[] {
       return fieldAt(item, "mode") === "enforce" ? [{ path: [section, index, "mode"], at: "value", text }] : [];
     }),
   );
+}
+
+/** A rule that enforces where every one of its targets observes. */
+function targetModeWarnings(value: unknown): readonly Finding[] {
+  if (fieldAt(value, "mode") !== "enforce") return [];
+  const targets = listAt(value, "targets");
+  return listAt(value, "rules").flatMap((rule, index): readonly Finding[] => {
+    const named = fieldAt(rule, "targets");
+    const names: readonly unknown[] = Array.isArray(named) ? named : [named];
+    const own = named === undefined ? targets : targets.filter((target) => names.includes(fieldAt(target, "name")));
+    if (fieldAt(rule, "mode") !== "enforce" || own.length === 0) return [];
+    if (!own.every((target) => fieldAt(target, "mode") === "observe")) return [];
+    const text =
+      "expected a target of its own in mode enforce, got only ones in observe: observe wins, nothing is done";
+    return [{ path: ["rules", index, "mode"], at: "value", text }];
+  });
+}
+
+/** The same sessions as an earlier rule: nothing is left for the later one. */
+function shadowWarnings(value: unknown): readonly Finding[] {
+  const parsed = listAt(value, "rules").map((rule) => ruleSchema.safeParse(rule));
+  const sound = parsed.flatMap((one, index): readonly Readonly<{ index: number; rule: Rule }>[] =>
+    one.success ? [{ index, rule: one.data }] : [],
+  );
+  return shadows(sound.map(({ rule }) => rule)).flatMap((earlier, at): readonly Finding[] => {
+    const index = sound[at]?.index;
+    if (earlier === null || index === undefined) return [];
+    const text = `expected conditions that no earlier rule has, got those of rule ${earlier.name}: that one acts, and this one finds nothing left to do`;
+    return [{ path: ["rules", index, "match"], at: "value", text }];
+  });
 }

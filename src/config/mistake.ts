@@ -18,6 +18,16 @@ export function renderMistake({ file, line, column, path, text }: Mistake): stri
   return path === "" ? `${place} ${text}` : `${place} ${path}: ${text}`;
 }
 
+/** A mistake for programs. Where nothing stands, or it is not said what, `got` is null. */
+export type MistakeReport = Mistake & Readonly<{ expected: string; got: string | null }>;
+
+/** `expected …, got …` taken apart. */
+export function mistakeReport(mistake: Mistake): MistakeReport {
+  const text = mistake.text.replace(/^in that file: /, "");
+  const [, expected = text, got = null] = /^expected (.*?)(?:, got (.*))?$/su.exec(text) ?? [];
+  return { ...mistake, expected, got };
+}
+
 /** Keys whose values are never shown, wherever they stand and whatever is below them. */
 const secretKeys: ReadonlySet<string | number> = new Set(["password", "url", "smtp"]);
 

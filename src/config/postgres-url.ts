@@ -81,6 +81,11 @@ export function smtpUrlMistakes(url: string): readonly string[] {
   }
 }
 
+/** There is a password before the host. */
+export function hasPassword(url: string): boolean {
+  return /^[^:]*:\/\/[^:@/?]*:[^/?]+@/u.test(url);
+}
+
 /** The URL without its password: for the digest. */
 export function withoutPassword(url: string): string {
   return url.replace(/^([^:]*:\/\/[^:@/]*):[^/]*@/u, "$1@");

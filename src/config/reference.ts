@@ -9,6 +9,7 @@ One YAML file, \`/etc/lockwarden/lockwarden.yaml\` unless \`--config\` says othe
 
 - Unknown keys are mistakes. \`lockwarden check --offline\` shows all mistakes at once as \`FILE:LINE:COLUMN path: expected …, got …\`.
 - A duration is one or more of number and unit, such as \`250ms\`, \`30s\`, \`1h30m\`, \`2d\`; up to ten years.
+- A size is a whole number and \`kB\`, \`MB\` or \`GB\`, in powers of 1024.
 - A glob is a text in which \`*\` stands for any number of characters and \`?\` for one.
 - Where a list is possible, a single value may stand for a list of one.
 - \`\${NAME}\` in a text takes an environment variable and stays a text; an unset one is a mistake. Inside brackets or braces it needs quotes. \`$\${\` is a literal \`\${\`.
@@ -42,7 +43,8 @@ export function configReference(): string {
 function sectionsOf(section: Section): readonly Section[] {
   const below = Object.entries(section.schema.properties ?? {}).flatMap(([key, inner]) => {
     const path = section.title === "" ? key : `${section.title}.${key}`;
-    if (inner.properties !== undefined) return sectionsOf({ title: path, schema: inner });
+    const map = mapOf(inner);
+    if (map !== undefined) return sectionsOf({ title: path, schema: map });
     const item = inner.items;
     if (item?.properties !== undefined) return sectionsOf({ title: `${path}[]`, schema: item });
     return (item?.oneOf ?? []).flatMap((variant) =>
@@ -51,6 +53,11 @@ function sectionsOf(section: Section): readonly Section[] {
   });
   const isCopy = section.title.endsWith(".except");
   return [section, ...(isCopy ? [] : below)];
+}
+
+/** The map itself, or the one that `false` switches off. */
+function mapOf(schema: JsonSchema): JsonSchema | undefined {
+  return [schema, ...(schema.anyOf ?? [])].find(({ properties }) => properties !== undefined);
 }
 
 function table(schema: JsonSchema): string {
@@ -65,8 +72,9 @@ function row(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
 }
 
-function defaultText({ default: value, properties, items }: JsonSchema): string {
-  if (value === undefined || properties !== undefined || items?.oneOf !== undefined) return "";
+function defaultText(schema: JsonSchema): string {
+  const { default: value, items } = schema;
+  if (value === undefined || mapOf(schema) !== undefined || items?.oneOf !== undefined) return "";
   return `\`${typeof value === "object" ? `[${Object.values(value).join(", ")}]` : value}\``;
 }
 

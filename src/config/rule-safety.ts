@@ -1,6 +1,7 @@
+import { neverFires } from "../core/never-fires.ts";
 import { formatDuration } from "./duration.ts";
 import type { Finding, Path } from "./mistake.ts";
-import { states as allStates, type Conditions, type Rule, type Step } from "./schema.ts";
+import { states as allStates, type Conditions, type Config, type Rule, type Step } from "./schema.ts";
 
 // What a rule means, beyond its form: refused is what could end the wrong session, or could never do anything.
 
@@ -10,15 +11,18 @@ export type Safety = Readonly<{ mistakes: readonly Finding[]; warnings: readonly
 const deadlockTimeoutMs = 1_000;
 const shortestForMs = 2 * deadlockTimeoutMs;
 
-/** Judges one rule; the findings' paths begin at the rule. */
-export function ruleSafety(rule: Rule): Safety {
+/** Judges one rule; the findings' paths begin at the rule. `protect` null: its form is wrong, so nothing is known of it. */
+export function ruleSafety(rule: Rule, protect: Config["protect"] | null): Safety {
   const found = [
     ...conditionMistakes(rule),
     ...(rule.steps.some(isActing) ? actingMistakes(rule) : []),
     ...impossibleMistakes(rule.match),
     ...ladderMistakes(rule),
+    ...probeMistakes(rule),
   ];
-  return { mistakes: found, warnings: rule.steps.some(isActing) ? shortForWarnings(rule.match) : [] };
+  const none = { superusers: false, maintenance: false, backups: false };
+  const never = neverFires(rule, protect ?? none).map(({ path, text }) => finding(path, text));
+  return { mistakes: found, warnings: [...never, ...(rule.steps.some(isActing) ? shortForWarnings(rule.match) : [])] };
 }
 
 function isActing(step: Step): boolean {
@@ -145,6 +149,13 @@ function ladderMistakes({ match, steps }: Rule): readonly Finding[] {
       finding(["steps"], "expected terminate, got only cancel: it does nothing to a session that runs no statement"),
     );
   return found;
+}
+
+function probeMistakes({ probe, steps }: Rule): readonly Finding[] {
+  if (probe === undefined || steps.some(isActing)) return [];
+  return [
+    finding(["probe"], "expected a step that acts beside probe, got none: there is nothing that it could confirm"),
+  ];
 }
 
 function shortForWarnings(match: Conditions): readonly Finding[] {

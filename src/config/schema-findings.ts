@@ -6,11 +6,19 @@ import { fieldAt, placeKey } from "./values.ts";
 
 type Issue = z.core.$ZodIssue;
 
+/** What a file is to look like; the JSON Schema says which keys there are. */
+export type Form = Readonly<{ schema: z.ZodType; jsonSchema: () => JsonSchema }>;
+const configForm: Form = { schema: configSchema, jsonSchema: configJsonSchema };
+
 /** Every place where the value has not the schema's form. */
-export function schemaFindings(value: unknown, written: ReadonlyMap<string, string>): readonly Finding[] {
-  const parsed = configSchema.safeParse(value, { error: defaultForm });
+export function schemaFindings(
+  value: unknown,
+  written: ReadonlyMap<string, string>,
+  form: Form = configForm,
+): readonly Finding[] {
+  const parsed = form.schema.safeParse(value, { error: defaultForm });
   if (parsed.success) return [];
-  const schema = configJsonSchema();
+  const schema = form.jsonSchema();
   return parsed.error.issues.flatMap((issue) => findingsOf(issue, [], { value, written, schema }));
 }
 

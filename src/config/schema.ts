@@ -1,6 +1,13 @@
 import { z } from "zod";
 import { durationPattern, parseDuration } from "./duration.ts";
-import { addressMistake, globMistake, mailAddressMistake, regexMistake, timeZoneMistake } from "./patterns.ts";
+import {
+  addressMistake,
+  globMistake,
+  mailAddressMistake,
+  probeMistake,
+  regexMistake,
+  timeZoneMistake,
+} from "./patterns.ts";
 
 // The one source of the config: its types, its defaults, its JSON Schema and its reference page.
 // What a key means beyond its form (unsafe rules, names that refer to nothing) is judged in rule-safety.ts.
@@ -31,6 +38,9 @@ export const lockTypes = [
   "applytransaction",
 ] as const;
 
+/** As PostgreSQL counts them. */
+const sizeUnits: Readonly<Record<string, number>> = { kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
 const durationForm = "a duration such as 30s";
 const duration = z
   .string({ error: durationForm })
@@ -42,6 +52,13 @@ const duration = z
     return z.NEVER;
   })
   .meta({ title: "duration" });
+
+const sizeForm = "a size such as 64MB";
+const size = z
+  .string({ error: sizeForm })
+  .regex(/^\d{1,6}(?:kB|MB|GB)$/, { error: sizeForm, abort: true })
+  .transform((written) => Number.parseInt(written, 10) * (sizeUnits[written.slice(-2)] ?? 1))
+  .meta({ title: "size" });
 
 const nameForm = "a name of up to 63 letters, digits, '.', '_' or '-'";
 const name = z
@@ -151,6 +168,23 @@ const step = z.union(
   { error: "notify, cancel, terminate or {wait: DURATION}" },
 );
 
+const probe = z.strictObject({
+  sql: textOf(
+    "one statement that begins with select, with, lock, insert, update, delete, merge, table or values",
+    probeMistake,
+  )
+    .meta({ title: "statement" })
+    .describe(
+      "One statement; give tables their schema. It runs with the rights of Lockwarden's role, and so does what it sets off (triggers, functions of views and policies); it is always rolled back.",
+    ),
+  database: text.optional().describe("Where it runs; left out: in the database of the target's url."),
+  timeout: duration
+    .prefault("500ms")
+    .describe(
+      "Its lock_timeout: who waits for one lock that long is stuck. At most half of the target's statement_timeout counts.",
+    ),
+});
+
 export const ruleSchema = z.strictObject({
   name: name.describe("Names the rule in logs, journal and notices; unique."),
   targets: some(name).optional().describe("Only on these targets; left out: on all."),
@@ -160,6 +194,11 @@ export const ruleSchema = z.strictObject({
   steps: z.array(step).min(1, { error: "at least one step" }).describe("The ladder, from gentle to firm."),
   notify: some(name).optional().describe("Channels that are told; left out: all of them."),
   victims: z.enum(["all", "oldest"]).default("all").describe("oldest: only the one whose transaction began first."),
+  probe: probe
+    .optional()
+    .describe(
+      "Asked before each act and after it: got through, nobody is touched; stuck, the act goes on; failed for any other reason, nobody is touched and people are told. Not run in observe.",
+    ),
   cooldown: duration.prefault("30s").describe("After an act, successors on the same lock are left alone for so long."),
 });
 
@@ -245,6 +284,13 @@ const limits = z.strictObject({
     ),
 });
 
+const recordings = z.strictObject({
+  size: size
+    .prefault("64MB")
+    .describe("Most that all recordings take on disk, packed; each target has an equal share. The oldest go first."),
+  keep: duration.prefault("7d").describe("Nothing older is kept."),
+});
+
 export const configSchema = z.strictObject({
   mode: z.enum(modes).default("observe").describe("observe: decide, record, tell, never act. enforce: act."),
   targets: z.array(target).min(1, { error: "at least one target" }).describe("The database servers to watch."),
@@ -261,13 +307,19 @@ export const configSchema = z.strictObject({
     .enum(["masked", "plain", "none"])
     .default("masked")
     .describe("Literals in query text that is logged, journalled or sent: masked, shown, or no text at all."),
+  recordings: z
+    .union([z.literal(false), recordings], { error: "a map, or false" })
+    .prefault({})
+    .describe(
+      "The flight recorder: every look at which somebody waits is kept in `state_dir/recordings`, for `replay`. false: none.",
+    ),
   state_dir: text.optional().describe("Where the journal lives. Default: $STATE_DIRECTORY, else /var/lib/lockwarden."),
 });
 
 /** Named in the documentation, refused by name until they do something. */
 export const notYet: Readonly<Record<string, readonly string[]>> = {
   "": ["http", "digest"],
-  "rules.*": ["active", "probe"],
+  "rules.*": ["active"],
   "rules.*.match": ["prepared"],
   "rules.*.except": ["prepared"],
 };

@@ -1,13 +1,13 @@
 import { resolve } from "node:path";
 import { type Finding, type Path, quote } from "./mistake.ts";
-import { postgresUrlMistakes, smtpUrlMistakes } from "./postgres-url.ts";
+import { hasPassword, postgresUrlMistakes, smtpUrlMistakes } from "./postgres-url.ts";
 import type { ReadText } from "./read-text.ts";
 import { fieldAt } from "./values.ts";
 
 /** Relative paths are taken from `folder`, the config file's. */
 export type Files = Readonly<{ folder: string; read: ReadText }>;
 
-export type Loaded<T> = Readonly<{ value: T; findings: readonly Finding[] }>;
+export type Loaded<T> = Readonly<{ value: T; findings: readonly Finding[]; warnings?: readonly Finding[] }>;
 
 const mostSecretBytes = 64 * 1024;
 const mostBundleBytes = 1024 * 1024;
@@ -17,7 +17,7 @@ export type Resolved = Readonly<{ url?: string; smtp?: string; password_file?: s
 
 /** Looks at the map as written, whatever else is wrong with it. */
 export function resolveTarget(written: unknown, path: Path, files: Files): Loaded<Resolved> {
-  return merge([
+  return withOnePassword(written, path, "url", [
     readTwin({ written, path, key: "url", mistakes: postgresUrlMistakes }, files),
     passwordFile(written, path, files),
   ]);
@@ -25,11 +25,26 @@ export function resolveTarget(written: unknown, path: Path, files: Files): Loade
 
 export function resolveChannel(written: unknown, path: Path, files: Files): Loaded<Resolved> {
   if (fieldAt(written, "type") !== "email") return { value: {}, findings: [] };
-  return merge([
+  return withOnePassword(written, path, "smtp", [
     readTwin({ written, path, key: "smtp", mistakes: smtpUrlMistakes }, files),
     passwordFile(written, path, files),
     readableFile("ca_file", written, path, files),
   ]);
+}
+
+/** Of two passwords one is ignored, and it may be that one that somebody changes. */
+function withOnePassword(
+  written: unknown,
+  path: Path,
+  key: "url" | "smtp",
+  loaded: readonly Loaded<Resolved>[],
+): Loaded<Resolved> {
+  const { value, findings } = merge(loaded);
+  const beside = (["password_file", "password"] as const).find((one) => fieldAt(written, one) !== undefined);
+  if (beside === undefined || !hasPassword(value[key] ?? "")) return { value, findings };
+  const at = fieldAt(written, key) === undefined ? `${key}_file` : key;
+  const text = `expected no password in the ${key} beside ${beside}, got one in both: that of ${beside} is used, so take it out of the ${key}`;
+  return { value, findings, warnings: [finding([...path, at], text)] };
 }
 
 function merge(loaded: readonly Loaded<Resolved>[]): Loaded<Resolved> {

@@ -25,7 +25,15 @@ export type Subject = Readonly<{
 /** What decides whom a session blocks, and since when. */
 export type Blocker = Omit<Subject, "holds">;
 
+/** One word of a session, by which rules are ruled out for all sessions that share it. */
+export type Word = "state" | "transaction" | "user" | "database" | "application" | "backendType";
+
+/** The condition is out of reach for every session with this word, unless `may` says so; the word alone decides. */
+export type Gate = Readonly<{ word: Word; may(session: Session): boolean }>;
+
 export type Condition = Readonly<{
+  /** Spares most sessions the question. */
+  gate?: Gate | undefined;
   /** The config key, such as `blocks.for`. */
   name: string;
   /** Wants the locks to have been read. */
@@ -62,6 +70,7 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
     conditions.push(
       plain({
         name: "state",
+        gate: { word: "state", may: ({ state: shown }) => shown !== null && wanted.has(shown) },
         resets: true,
         wanted: state.join(" or "),
         distance: ({ session }) => truth(session.state === null ? null : wanted.has(session.state)),
@@ -69,14 +78,14 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
       }),
     );
   }
-  const texts: [string, readonly string[] | undefined, (session: Session) => Text][] = [
-    ["users", source.users, (session) => session.user],
-    ["databases", source.databases, (session) => session.database],
-    ["applications", source.applications, (session) => session.application],
-    ["backend_types", source.backend_types, (session) => session.backendType],
-  ];
-  for (const [name, patterns, read] of texts) {
-    if (patterns !== undefined) conditions.push(textCondition(name, anyGlob(patterns), patterns.join(" or "), read));
+  const texts = [
+    ["users", source.users, "user"],
+    ["databases", source.databases, "database"],
+    ["applications", source.applications, "application"],
+    ["backend_types", source.backend_types, "backendType"],
+  ] as const;
+  for (const [name, patterns, word] of texts) {
+    if (patterns !== undefined) conditions.push(wordCondition(name, patterns, word));
   }
   if (clients !== undefined) {
     conditions.push(
@@ -87,7 +96,9 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
     // Of an idle session the text is only the last statement: it decides nothing.
     const read = (session: Session) =>
       session.state === "active" ? session.query : session.state === null ? null : "";
-    conditions.push({ ...textCondition("query", context.patterns.regex(query), query, read), resets: true });
+    const finds = context.patterns.regex(query);
+    const seen = ({ session }: Subject) => statementSeen(read(session), finds);
+    conditions.push({ ...textCondition("query", finds, query, read), resets: true, seen });
   }
   if (written !== undefined) {
     conditions.push(
@@ -112,6 +123,16 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
   return conditions;
 }
 
+function wordCondition(
+  name: string,
+  patterns: readonly string[],
+  word: "user" | "database" | "application" | "backendType",
+): Condition {
+  const test = anyGlob(patterns);
+  const may = (session: Session) => session[word] !== null && test(session[word]);
+  return { ...textCondition(name, test, patterns.join(" or "), (session) => session[word]), gate: { word, may } };
+}
+
 function textCondition(
   name: string,
   test: (text: string) => boolean,
@@ -130,6 +151,13 @@ function textCondition(
   });
 }
 
+/** Never the text itself: a reason goes to the log, the journal and people, and the text may hold secrets. */
+function statementSeen(text: Text, finds: (text: string) => boolean): string {
+  if (text === null) return "its statement is unknown";
+  if (text === "") return "runs no statement";
+  return finds(text) ? "its statement matches" : "its statement does not match";
+}
+
 function hasWritten(session: Session): boolean | null {
   const { transaction } = session;
   if (transaction.kind === "unknown") return null;
@@ -139,19 +167,22 @@ function hasWritten(session: Session): boolean | null {
 /** Conditions that time alone can make true. */
 export function ageConditions(source: Conditions): Condition[] {
   const idleToo = source.state?.includes("idle") === true;
-  const ages: [string, number | undefined, boolean, (session: Session) => Ms | typeof never, string][] = [
+  const idle = (session: Session) => idleMs(session, idleToo);
+  const ages: [string, number | undefined, boolean, (session: Session) => Ms | typeof never, string, Word?][] = [
     ["connected_for", source.connected_for, false, (session) => session.connectedMs, "connected"],
-    ["transaction_for", source.transaction_for, false, transactionMs, "transaction open"],
-    ["query_for", source.query_for, true, queryMs, "statement running"],
-    ["idle_for", source.idle_for, true, (session) => idleMs(session, idleToo), "idle"],
+    ["transaction_for", source.transaction_for, false, transactionMs, "transaction open", "transaction"],
+    ["query_for", source.query_for, true, queryMs, "statement running", "state"],
+    ["idle_for", source.idle_for, true, idle, "idle", "state"],
   ];
-  return ages.flatMap(([name, wantedMs, resets, read, phrase]) =>
+  return ages.flatMap(([name, wantedMs, resets, read, phrase, word]) =>
     wantedMs === undefined
       ? []
       : [
           plain({
             name,
             resets,
+            // In another state the age does not count at all.
+            gate: word === undefined ? undefined : { word, may: (session) => read(session) !== never },
             wanted: `at least ${spokenDuration(wantedMs)}`,
             distance: ({ session }) => remaining(read(session), wantedMs),
             seen: ({ session }) => agePhrase(phrase, read(session)),
@@ -169,7 +200,9 @@ function remaining(ageMs: Ms, wantedMs: number): Distance {
 
 function agePhrase(phrase: string, ageMs: Ms): string {
   if (ageMs === null) return `${phrase} for an unknown time`;
-  return ageMs === never ? `not ${phrase}` : `${phrase} for ${spokenDuration(ageMs)}`;
+  // `not idle`, but `no transaction open`.
+  if (ageMs === never) return phrase.includes(" ") ? `no ${phrase}` : `not ${phrase}`;
+  return `${phrase} for ${spokenDuration(ageMs)}`;
 }
 
 function transactionMs(session: Session): Ms {

@@ -64,7 +64,8 @@ export type SpareBy =
   | "other-rule"
   | "done"
   | "victims"
-  | "journal";
+  | "journal"
+  | "probe";
 
 type Judged = Readonly<{
   /** One incident: this rule and this transaction (or session). */
@@ -92,6 +93,20 @@ export type Sent =
   | Readonly<{ kind: "sent" | "gone" | "changed" }>
   | Readonly<{ kind: "denied" | "failed" | "uncertain"; error: string }>;
 
+/** A statement of the user's own that says whether the way is stuck; always rolled back. */
+export type Probe = Readonly<{
+  sql: string;
+  /** Left out: the one in the target's url. */
+  database?: string | undefined;
+  /** In ms: who waits for one lock that long is stuck. */
+  timeout: number;
+}>;
+
+/** `stuck`: it waited for a lock until its timeout. `failed`: it could not be run, so it says nothing. */
+export type Probed =
+  | Readonly<{ kind: "works" | "stuck"; ms: number }>
+  | Readonly<{ kind: "failed"; ms: number; error: string }>;
+
 export type OutcomeKind = "released" | "gone" | "changed" | "survived" | "denied" | "failed" | "unknown";
 
 export type Outcome = Readonly<{
@@ -102,6 +117,8 @@ export type Outcome = Readonly<{
   /** Who blocks them now, in words for people. */
   next: string | null;
   text: string;
+  /** What the rule's probe said afterwards; left out where there was none. */
+  probe?: Probed;
 }>;
 
 /** What the server shows of a victim afterwards. */

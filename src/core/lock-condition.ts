@@ -13,10 +13,10 @@ import {
 import { anyGlob } from "./glob.ts";
 import { atMost, incidentKey, subjectKey } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
-import { isIdle, type Relation, type Session } from "./session.ts";
+import { isIdle, type NodeKey, type Relation, type Session } from "./session.ts";
 import type { LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
-import type { Behind } from "./wait-graph.ts";
+import type { Behind, WaitGraph } from "./wait-graph.ts";
 
 /** Conditions on the locks that a session holds, waits for, or blocks others with. */
 export function lockConditions(source: Conditions, context: ConditionContext): Condition[] {
@@ -113,17 +113,33 @@ export function countedWaiters(source: BlocksSource, certain: boolean): (subject
   const users = source.users === undefined ? null : anyGlob(source.users);
   const applications = source.applications === undefined ? null : anyGlob(source.applications);
   const locktypes = new Set<string>(source.locktypes);
-  const counts = ({ waiter, wait }: Behind, sessions: Blocker["sessions"]): boolean => {
+  const counts = ({ waiter, wait }: Pick<Behind, "waiter" | "wait">, sessions: Blocker["sessions"]): boolean => {
     const person = sessions.get(waiter);
     if (person === undefined || person.role !== "client" || person.own) return false;
     if (users !== null && (person.user === null || !users(person.user))) return false;
     if (applications !== null && (person.application === null || !applications(person.application))) return false;
     return table === null || waitsOn(wait, table, certain);
   };
-  return function* counted({ session, graph, sessions }) {
-    for (const behind of graph.behind(session.key, locktypes)) if (counts(behind, sessions)) yield behind;
+  // Most sessions have none: one pass over the waiters of a look says who may have some. Without it, each of a long queue
+  // would be asked about everybody behind it.
+  const lookedAt = new WeakMap<WaitGraph, (node: NodeKey) => boolean>();
+  const hasSome = (graph: WaitGraph, sessions: Blocker["sessions"]) => {
+    const known = lookedAt.get(graph);
+    if (known !== undefined) return known;
+    const waiters = [...graph.waiters()].filter((waiter) =>
+      graph.waitsOf(waiter).some((wait) => counts({ waiter, wait }, sessions)),
+    );
+    const found = graph.aheadOf(waiters, locktypes);
+    lookedAt.set(graph, found);
+    return found;
   };
+  function* all({ session, graph, sessions }: CountedFrom) {
+    for (const behind of graph.behind(session.key, locktypes)) if (counts(behind, sessions)) yield behind;
+  }
+  return (from) => (hasSome(from.graph, from.sessions)(from.session.key) ? all(from) : none);
 }
+
+const none: readonly Behind[] = [];
 
 /** How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows; null: it blocks nobody. */
 export function blockedMs(rule: string, subject: Blocker, counted: Iterable<Behind>): number | null {
@@ -182,7 +198,10 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
           const ms = blockedMs(context.rule, subject, count(subject));
           return ms === null ? never : Math.max(0, wantedMs - ms);
         }),
-      seen: (subject) => `has blocked for ${spokenDuration(blockedMs(context.rule, subject, count(subject)) ?? 0)}`,
+      seen: (subject) => {
+        const ms = blockedMs(context.rule, subject, count(subject));
+        return ms === null ? `blocks nobody${where}` : `has blocked for ${spokenDuration(ms)}`;
+      },
     }),
   ];
 }
@@ -194,5 +213,6 @@ function hasAtLeast(wanted: number, items: Iterable<unknown>): boolean {
 }
 
 function sessionsText(count: number): string {
+  if (count === 0) return "nobody";
   return count === 1 ? "1 session" : `${count} sessions`;
 }

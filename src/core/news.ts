@@ -27,6 +27,11 @@ export function newsOfDecision(decision: Decision): News | null {
     case "protect":
     case "unknown":
       return stuck ? opened(`left ${subject} alone: ${decision.reason.text}`) : null;
+    case "probe":
+      // The way is free: nothing that a person need know.
+      return decision.reason.code === "probe-works"
+        ? null
+        : opened(`did not ${decision.action} ${subject}: ${decision.reason.text}`);
     case "except":
     case "follower":
     case "not-root":
@@ -46,7 +51,11 @@ export function newsOfOutcome(decision: Decision, outcome: Outcome, last: boolea
   const done = `${decision.action} of ${subject}`;
   switch (outcome.kind) {
     case "released":
-      return { phase: "resolved", told: "released", text: `${done}: ${outcome.text}` };
+      return {
+        phase: stillStuck(outcome) ? "changed" : "resolved",
+        told: "released",
+        text: `${done}: ${outcome.text}`,
+      };
     case "gone":
       return alreadyTold ? { phase: "resolved", told: "gone", text: `${subject}: ${outcome.text}` } : null;
     case "changed":
@@ -64,8 +73,17 @@ export function newsOfOutcome(decision: Decision, outcome: Outcome, last: boolea
   }
 }
 
+/** The lock is free, and what the rule is there for does not work all the same. */
+function stillStuck({ probe }: Outcome): boolean {
+  return probe !== undefined && probe.kind !== "works";
+}
+
 /** `backend 4711 (67a1.1267, user app)`: enough to find it in the server's log. */
 export function subjectText({ evidence: { victim } }: Decision): string {
+  return victimText(victim);
+}
+
+export function victimText(victim: Decision["evidence"]["victim"]): string {
   if (victim.kind === "prepared") return `prepared transaction ${victim.gid}`;
   return `session ${victim.pid ?? "?"},${victim.sessionId} (${victim.user ?? "unknown user"}, ${victim.application || "no application name"})`;
 }

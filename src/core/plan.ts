@@ -7,6 +7,7 @@ import { type Rung, rungAt } from "./ladder.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import type { Finding } from "./rules.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -105,8 +106,17 @@ function draftOf(finding: Finding, history: History, circumstances: Circumstance
   }
   const shield = circumstances.protection(subject.session);
   if (shield !== null) return spare(shield.by, amend(reason, shield.reason.code, shield.reason.text));
+  if (isUnread(subject.snapshot)) {
+    const text = "somebody waits for a lock, and too much was there to read who blocks whom; what is unknown is spared";
+    return spare("unknown", amend(reason, "unread", text));
+  }
   if (inMs > 0) return ready({ ...judged, kind: "wait", inMs });
   return onRung(rung, finding, judged, { ready, spare });
+}
+
+/** The look that decides has no locks although somebody waits for one. */
+function isUnread({ waits, contended }: Snapshot): boolean {
+  return waits === null && contended;
 }
 
 type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Reason): Draft }>;
@@ -143,14 +153,13 @@ function notifyDecision(judged: Judged): Decision {
   };
 }
 
-/** A session without a transaction is only hit by a rule that names the state idle. */
+/** A session without a transaction, as an aborted one is to the server, is only hit by a rule that names its very state. */
 function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"]): Draft {
-  const { transaction } = finding.subject.session;
-  if (transaction.kind === "none" && finding.rule.rule.match.state?.includes("idle") !== true) {
-    return spare(
-      "no-transaction",
-      amend(judged.reason, "no-transaction", "it has no transaction, and the rule does not name the state idle"),
-    );
+  const { transaction, state } = finding.subject.session;
+  const named = finding.rule.rule.match.state?.some((one) => one === state) === true;
+  if (transaction.kind === "none" && !(named && (state === "idle" || state === "idle in transaction (aborted)"))) {
+    const text = `it has no transaction, and the rule does not name the state ${state ?? "that it is in"}`;
+    return spare("no-transaction", amend(judged.reason, "no-transaction", text));
   }
   return { kind: "signal", judged };
 }

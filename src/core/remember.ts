@@ -46,22 +46,28 @@ function blockingNow(
 ): Map<string, number> {
   const now = new Map<string, number>();
   if (snapshot.waits === null) return now;
+  const aboutBlockers = rules.filter((rule) => rule.rule.match.blocks !== undefined);
+  if (aboutBlockers.length === 0) return now;
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
-  const blockers = new Set(snapshot.waits.flatMap((wait) => wait.blockers.map((blocker) => blocker.node)));
+  const blockers = new Set<NodeKey>();
+  for (const wait of snapshot.waits) for (const { node } of wait.blockers) blockers.add(node);
   for (const node of blockers) {
     const session = sessions.get(node);
     const key = session === undefined ? null : subjectKey(session);
     if (session === undefined || key === null) continue;
     const subject = { session, snapshot, graph, sessions, history: before };
-    for (const rule of rules) {
+    const root = graph.isRoot(node);
+    for (const rule of aboutBlockers) {
       // A rule about roots counts from when the session became one.
-      if (rule.rule.match.blocks === undefined || (rule.ownWait === null && !graph.isRoot(node))) continue;
+      if (rule.ownWait === null && !root) continue;
       const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
       if (ms !== null) now.set(incidentKey(rule.rule.name, key), snapshot.atMs - ms);
     }
   }
   return now;
 }
+
+const waits: Freedom = { sinceMs: null, waited: true };
 
 function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
   const now = new Map<string, Freedom>();
@@ -71,9 +77,9 @@ function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
     const key = subjectKey(session);
     if (key === null) continue;
     const last = before.freedom.get(key);
-    if (waiting.has(session.key)) now.set(key, { sinceMs: null, waited: true });
-    else if (!unread) now.set(key, { sinceMs: last?.sinceMs ?? snapshot.atMs, waited: last?.waited === true });
-    else if (last !== undefined) now.set(key, last);
+    if (waiting.has(session.key)) now.set(key, waits);
+    else if (last !== undefined && (unread || last.sinceMs !== null)) now.set(key, last);
+    else if (!unread) now.set(key, { sinceMs: snapshot.atMs, waited: last?.waited === true });
   }
   return now;
 }
@@ -84,7 +90,7 @@ function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluatio
   for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {
-    if (present.has(incident.subject)) now.set(key, { ...incident, matched: false });
+    if (present.has(incident.subject)) now.set(key, incident.matched ? { ...incident, matched: false } : incident);
   }
   const open = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
   for (const { rule, key: subject } of [...open, ...evaluation.untouchables]) {
@@ -108,17 +114,25 @@ function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluatio
 
 /** Whoever queues behind a successor becomes one. */
 function grow(cooldown: Cooldown, snapshot: Snapshot): Cooldown {
-  if (snapshot.waits === null) return cooldown;
-  const identities = new Map<NodeKey, string>(
-    snapshot.sessions.map((session) => [session.key, sessionIdentity(session)]),
-  );
+  if (snapshot.waits === null || cooldown.lineage.size === 0) return cooldown;
+  const people = new Map<NodeKey, string>(snapshot.sessions.map((session) => [session.key, sessionIdentity(session)]));
+  const behind = new Map<NodeKey, NodeKey[]>();
+  for (const { waiter, blockers } of snapshot.waits) {
+    if (!people.has(waiter)) continue;
+    for (const { node } of blockers) {
+      const list = behind.get(node);
+      if (list === undefined) behind.set(node, [waiter]);
+      else list.push(waiter);
+    }
+  }
   const lineage = new Set(cooldown.lineage);
-  for (let size = -1; size !== lineage.size; ) {
-    size = lineage.size;
-    for (const wait of snapshot.waits) {
-      const waiter = identities.get(wait.waiter);
-      if (waiter === undefined || lineage.has(waiter)) continue;
-      if (wait.blockers.some(({ node }) => lineage.has(identities.get(node) ?? ""))) lineage.add(waiter);
+  const left = [...behind.keys()].filter((node) => lineage.has(people.get(node) ?? ""));
+  for (let node = left.pop(); node !== undefined; node = left.pop()) {
+    for (const waiter of behind.get(node) ?? []) {
+      const identity = people.get(waiter) ?? "";
+      if (lineage.has(identity)) continue;
+      lineage.add(identity);
+      left.push(waiter);
     }
   }
   return { ...cooldown, lineage };
@@ -173,7 +187,8 @@ function stepAfter(
     case "changed":
       return incident; // it is judged anew
     case "denied":
-      return { ...onward, done: true }; // what the role may not do now, it may not do with the next step either
+      // What the role may not do now, it may not do with the next step either.
+      return { ...onward, step: rule.steps.length, done: true };
     case "survived":
     case "failed":
     case "unknown":

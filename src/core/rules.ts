@@ -2,6 +2,7 @@ import type { Conditions, Rule } from "../config/schema.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
 import { type History, incidentKey, onServer, subjectKey } from "./history.ts";
 import { type CountedFrom, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { ruleIndex } from "./rule-index.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
 import { type Untouchable, untouchables } from "./untouchable.ts";
@@ -40,6 +41,8 @@ export type Evaluation = Readonly<{
   /** Roots that no signal may reach. */
   untouchables: readonly Untouchable[];
   graph: WaitGraph;
+  /** A session of this look as the conditions see it, whether a rule can be about it or not. */
+  subjectOf(session: Session): Subject;
 }>;
 
 const everything: NonNullable<Conditions["blocks"]> = { waiters: 1, locktypes: ["relation", "tuple", "transactionid"] };
@@ -73,7 +76,13 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const graph = waitGraph(snapshot);
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
-  const cancelled = new Set([...history.incidents.values()].filter((one) => one.cancelled).map((one) => one.key));
+  const subjectOf = (session: Session): Subject => {
+    const held = holds === null ? null : (holds.get(session.key) ?? []);
+    return { session, snapshot, graph, sessions, history, holds: held };
+  };
+  const afterCancel = [...history.incidents.values()].filter((one) => one.cancelled);
+  const cancelled = new Set(afterCancel.map((one) => one.key));
+  const changed = new Set(afterCancel.map((one) => one.subject));
   const candidates = candidateRules(snapshot, graph, rules);
   const findings: Finding[] = [];
   let needsLocks = snapshot.waits === null && snapshot.contended;
@@ -81,9 +90,8 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
     if (session.role !== "client" || session.own || session.group !== null) continue;
     const key = subjectKey(session);
     if (key === null) continue;
-    const held = holds === null ? null : (holds.get(session.key) ?? []);
-    const subject: Subject = { session, snapshot, graph, sessions, history, holds: held };
-    for (const rule of candidates(session.key)) {
+    const subject = subjectOf(session);
+    for (const rule of candidates(session, changed.has(key))) {
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
@@ -91,7 +99,7 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
       needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
   }
-  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph };
+  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph, subjectOf };
 }
 
 function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {
@@ -104,14 +112,19 @@ function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Ho
   return found;
 }
 
-/** The rules that can be about a session, as far as it waits; which does not show before the locks have been read. */
+/**
+ * The rules that can be about a session, as far as it waits (which does not show before the locks have been read), and as
+ * far as its words go: unless our own cancel has `changed` them.
+ */
 function candidateRules(snapshot: Snapshot, graph: WaitGraph, rules: readonly CompiledRule[]) {
+  // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
   const aboutWaiters = rules.filter((rule) => rule.ownWait !== null);
-  return (node: NodeKey): readonly CompiledRule[] => {
-    if (snapshot.waits === null) return rules;
-    if (graph.inCycle(node)) return [];
-    // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
-    return graph.isRoot(node) ? rules : aboutWaiters;
+  const [forRoots, forWaiters] = [ruleIndex(rules), ruleIndex(aboutWaiters)];
+  return (session: Session, changed: boolean): readonly CompiledRule[] => {
+    const root = snapshot.waits === null || graph.isRoot(session.key);
+    if (snapshot.waits !== null && graph.inCycle(session.key)) return [];
+    if (changed) return root ? rules : aboutWaiters;
+    return root ? forRoots(session) : forWaiters(session);
   };
 }
 
@@ -130,7 +143,7 @@ function find(rule: CompiledRule, subject: Subject, key: string, cancelled: Read
 }
 
 /** Without the locks, a condition on them is passed over when somebody might fulfil it, and false when nobody waits. */
-function distanceOf(condition: Condition, subject: Subject): number {
+export function distanceOf(condition: Condition, subject: Subject): number {
   const { snapshot } = subject;
   if (!condition.needsLocks || snapshot.waits !== null) return condition.distance(subject);
   return snapshot.contended || condition.name === "holds" ? 0 : Number.POSITIVE_INFINITY;

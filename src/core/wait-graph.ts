@@ -9,6 +9,10 @@ export type WaitGraph = Readonly<{
   waitsOf(node: NodeKey): readonly LockWait[];
   /** Everybody behind it over waits of these lock types, nearest first, each once, by the wait and the blocker through which it was reached. */
   behind(node: NodeKey, locktypes: ReadonlySet<string>): Iterable<Behind>;
+  /** Everybody that waits. */
+  waiters(): Iterable<NodeKey>;
+  /** Is one of these behind the node over waits of these lock types? Linear in the snapshot for all nodes together. */
+  aheadOf(waiters: Iterable<NodeKey>, locktypes: ReadonlySet<string>): (node: NodeKey) => boolean;
   /** Is in the snapshot and waits for nobody, whatever the lock type. Nobody is, when somebody waits but who was not read. */
   isRoot(node: NodeKey): boolean;
   /** Waits, over others, for itself: the server's deadlock detector will end it. */
@@ -30,7 +34,7 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
     present.add(key);
     if (group !== null) leaders.set(key, group);
   }
-  const nodeOf = (key: NodeKey) => leaders.get(key) ?? key;
+  const nodeOf = leaders.size === 0 ? (key: NodeKey) => key : (key: NodeKey) => leaders.get(key) ?? key;
   const waits = new Map<NodeKey, LockWait[]>();
   for (const wait of snapshot.waits ?? []) push(waits, nodeOf(wait.waiter), wait);
 
@@ -44,10 +48,31 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
       const start = nodeOf(node);
       return behindOf().has(start) ? breadthFirst(start, behindOf(), locktypes) : [];
     },
+    waiters: () => waits.keys(),
+    aheadOf: (waiters, locktypes) => {
+      const ahead = allAhead(waiters, locktypes, waits, nodeOf);
+      return (node) => ahead.has(nodeOf(node));
+    },
     isRoot,
     inCycle: (node) => waits.has(nodeOf(node)) && cyclic().has(nodeOf(node)),
     cycle: (node) => cyclic().get(nodeOf(node)) ?? [],
     roots: () => [...behindOf().keys()].filter(isRoot),
+  };
+}
+
+/** The same graph, which walks only once for each node and kind of locks: for whoever asks the same again and again. */
+export function remembering(graph: WaitGraph): WaitGraph {
+  const known = new Map<string, readonly Behind[]>();
+  return {
+    ...graph,
+    behind: (node, locktypes) => {
+      const question = JSON.stringify([node, ...[...locktypes].toSorted()]);
+      const before = known.get(question);
+      if (before !== undefined) return before;
+      const found = [...graph.behind(node, locktypes)];
+      known.set(question, found);
+      return found;
+    },
   };
 }
 
@@ -64,6 +89,28 @@ function edgesBy(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key:
     }
   }
   return edges;
+}
+
+function allAhead(
+  waiters: Iterable<NodeKey>,
+  locktypes: ReadonlySet<string>,
+  waits: ReadonlyMap<NodeKey, readonly LockWait[]>,
+  nodeOf: (key: NodeKey) => NodeKey,
+): ReadonlySet<NodeKey> {
+  const ahead = new Set<NodeKey>();
+  const left = Array.from(waiters, nodeOf);
+  for (let waiter = left.pop(); waiter !== undefined; waiter = left.pop()) {
+    for (const { locktype, blockers } of waits.get(waiter) ?? []) {
+      if (!locktypes.has(locktype)) continue;
+      for (const { node } of blockers) {
+        const blocker = nodeOf(node);
+        if (ahead.has(blocker)) continue;
+        ahead.add(blocker);
+        left.push(blocker);
+      }
+    }
+  }
+  return ahead;
 }
 
 function* breadthFirst(start: NodeKey, edges: Edges, locktypes: ReadonlySet<string>): Generator<Behind> {

@@ -1,9 +1,14 @@
 import type { LoadedConfig } from "../config/load.ts";
-import { reportOf, type TargetReport } from "./once-report.ts";
+import type { Scope } from "../core/explanation.ts";
+import { explainLook, lookToExplain, scopeOf, type TargetExplanation } from "./explain.ts";
+import { failureReport, failureText, type LookReport, reportOf } from "./once-report.ts";
 import type { Watch } from "./watch.ts";
 
 /** What a command asks of the running daemon, through control.sock. */
-export type Request = Readonly<{ command: "once" }> | Readonly<{ command: "status" }>;
+export type Request =
+  | Readonly<{ command: "once" }>
+  | Readonly<{ command: "status" }>
+  | Readonly<{ command: "explain"; scope: Scope }>;
 
 export type StatusAnswer = Readonly<{
   pid: number;
@@ -19,12 +24,14 @@ export type ControlContext = Readonly<{
 
 /** Answers the requests of other commands; an unknown one is an error that the client shows. */
 export function controlHandler(context: ControlContext): (message: unknown, signal: AbortSignal) => Promise<unknown> {
-  return async (message, signal) => {
-    const command =
-      typeof message === "object" && message !== null && "command" in message ? message.command : undefined;
+  return async (received, signal) => {
+    const message = typeof received === "object" && received !== null ? received : {};
+    const command = "command" in message ? message.command : undefined;
     switch (command) {
       case "once":
         return Promise.all(context.watched().map(({ name, watch }) => lookAt(name, watch, signal)));
+      case "explain":
+        return Promise.all(context.watched().map(({ name, watch }) => explained(name, watch, { message, signal })));
       case "status":
         return statusOf(context);
       default:
@@ -33,16 +40,35 @@ export function controlHandler(context: ControlContext): (message: unknown, sign
   };
 }
 
-async function lookAt(target: string, watch: Watch, signal: AbortSignal): Promise<TargetReport> {
+/** As `once` looks without a daemon. */
+async function lookAt(target: string, watch: Watch, signal: AbortSignal): Promise<LookReport> {
+  try {
+    const { result, lacking } = await unlessAborted(watch.lookNow(), signal);
+    return { report: reportOf(target, result.judgements), lacking };
+  } catch (error) {
+    return { report: failureReport(target, error), lacking: [] };
+  }
+}
+
+type Asked = Readonly<{ message: object; signal: AbortSignal }>;
+
+/** A look of its own that is neither acted on nor remembered. */
+async function explained(target: string, watch: Watch, { message, signal }: Asked): Promise<TargetExplanation> {
+  const scope = scopeOf("scope" in message ? message.scope : null);
+  try {
+    // Only the look takes its turn between two others: explaining it must not keep the next one waiting.
+    const look = await unlessAborted(watch.between(lookToExplain), signal);
+    return await unlessAborted(explainLook(look, { scope, basis: "daemon" }), signal);
+  } catch (error) {
+    return { target, error: failureText(error) };
+  }
+}
+
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
-  try {
-    const { judgements } = await Promise.race([watch.lookNow(), aborted]);
-    return reportOf(target, judgements);
-  } catch (error) {
-    return { target, error: error instanceof Error ? error.message : String(error), decisions: [] };
-  }
+  return Promise.race([promise, aborted]);
 }
 
 function statusOf({ watched, loaded }: ControlContext): StatusAnswer {

@@ -14,6 +14,7 @@ import { controlHandler } from "./control.ts";
 import { journalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 import { createPulse, feedWatchdog } from "./pulse.ts";
+import { createRecorder } from "./recorder.ts";
 import { recovery } from "./recovery.ts";
 import { settingsFor } from "./settings.ts";
 import type { SystemdNotifier } from "./systemd.ts";
@@ -80,6 +81,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
   await live("start", "the daemon starts");
+  const recorder = createRecorder({ stateDir, config: () => loaded.config, log, run: newId(), now });
 
   const pulse = createPulse();
   const watched = new Map<string, Watched>();
@@ -93,6 +95,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       tell: teller.tell,
       paused: () => false,
       recover: (link, until) => lookInto(link, target.name, until),
+      record: recorder.look,
       log,
       pulse,
       newId,
@@ -155,7 +158,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     void notifier.stopping();
     stopping.abort(new Error(`lockwarden stops: ${why}`));
     await within(runningMs, Promise.all([feeding, ...[...watched.values()].map((one) => one.watch.ended)]));
-    await within(tellingMs, teller.close(tellingMs));
+    await within(tellingMs, Promise.all([teller.close(tellingMs), recorder.close()]));
     await live("stop", why);
     await within(closingMs, journal.close());
     await within(closingMs, owned.close());

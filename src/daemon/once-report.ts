@@ -1,12 +1,15 @@
 import type { Decision, Reason } from "../core/decision.ts";
 import { unreachable } from "../core/unreachable.ts";
-import { LinkLost } from "../engines/engine.ts";
+import { LinkLost, type Missing } from "../engines/engine.ts";
 import type { Judgement } from "./tick.ts";
 
 /** One target's part of what `once` prints; the form of design: programs rely on it. */
 export type TargetReport =
   | Readonly<{ target: string; decisions: readonly DecisionReport[] }>
   | Readonly<{ target: string; error: string; decisions: readonly [] }>;
+
+/** One target's look, and what its role lacks of what is needed: told beside the report, and it decides the exit code. */
+export type LookReport = Readonly<{ report: TargetReport; lacking: readonly Missing[] }>;
 
 export type DecisionReport = Readonly<{
   decision: Decision["kind"];

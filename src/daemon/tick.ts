@@ -1,17 +1,19 @@
-import type { ActDecision, Decision, Outcome, Signal } from "../core/decision.ts";
+import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText } from "../core/news.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
 import { type Circumstances, nextChangeMs } from "../core/plan.ts";
 import { afterOutcome } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
-import { execute, NotJournalled } from "../executor.ts";
+import { type Carried, execute, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
+import type { TickedLook } from "./recorder.ts";
 import type { Settings } from "./settings.ts";
 
 /** What one target's watcher keeps from look to look. */
@@ -27,11 +29,15 @@ export type TickContext = Readonly<{
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   /** One line per action, for the log. */
   report(level: "info" | "warn" | "error", facts: object, text: string): void;
+  /** Takes what this look saw and decided; the flight recorder is the daemon's alone. */
+  record?(ticked: TickedLook): void;
   newId(): string;
   now(): Date;
   alive(): void;
   signal: AbortSignal;
 }>;
+
+type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
 export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
@@ -63,14 +69,21 @@ export async function tick(context: TickContext): Promise<TickResult> {
   const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
   const judgements: Judgement[] = [];
   let again = false;
-  for (const decision of decisions) {
-    const stale = performance.now() - lookedAt > staleMs;
-    const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
-    again ||= judgement === null || mayGoOn(judgement);
-    judgements.push(judgement ?? { decision, outcome: null });
+  try {
+    for (const decision of decisions) {
+      const stale = performance.now() - lookedAt > staleMs;
+      const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
+      again ||= judgement === null || mayGoOn(judgement);
+      judgements.push(judgement ?? { decision, outcome: null });
+    }
+  } finally {
+    // A connection that is lost over an act makes this look no less telling.
+    const left = decisions.slice(judgements.length).map((decision) => ({ decision, outcome: null }));
+    context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
   }
   const nextMs = again ? 0 : nextChangeMs(decisions, memory.history, circumstances);
-  return { judgements, sentence: sentenceOf(snapshot, judgements), nextMs, lookedAt, snapshot };
+  const unruled = unruledRoots(seen, decisions);
+  return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
@@ -83,7 +96,11 @@ async function look({ settings, link, memory, signal }: TickContext): Promise<Lo
   return { snapshot, evaluation: evaluate(snapshot, rules, memory.history) };
 }
 
-function circumstancesOf({ settings, paused, leader, journal }: TickContext, snapshot: Snapshot): Circumstances {
+/** What decides besides the look: `explain` judges by it too. */
+export function circumstancesOf(
+  { settings, paused, leader, journal }: Pick<TickContext, "settings" | "paused" | "leader"> & Journalled,
+  snapshot: Pick<Snapshot, "atMs">,
+): Circumstances {
   return {
     config: settings.digest,
     mode: settings.mode,
@@ -113,6 +130,11 @@ async function carryOut(raw: Decision, show: QueryText, context: TickContext, sn
   if (raw.kind === "wait") return { decision: raw, outcome: null };
   const decision = maskDecision(raw, show);
   if (decision.kind === "act" && isSignalled(decision)) return actOn(decision, context, snapshot);
+  return await tell(decision, context, snapshot);
+}
+
+/** What sends nothing to the server: written down and told where it is news. */
+async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
   const news = newsOfDecision(decision);
   // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
   const incident = context.memory.history.incidents.get(decision.incident);
@@ -138,15 +160,16 @@ async function actOn(
   const { verifyMs, target } = settings;
   const told = context.memory.history.incidents.get(decision.incident)?.told ?? null;
   const begun = performance.now();
-  let outcome: Outcome;
+  let carried: Carried;
   try {
-    outcome = await execute(decision, {
+    carried = await execute(decision, {
       target: target.name,
       link,
       write: journal.write,
       newId,
       now,
       verifyMs,
+      probe: probeOf(decision, settings),
       alive,
       signal,
     });
@@ -155,6 +178,8 @@ async function actOn(
     context.report("error", { incident: decision.incident }, error.message);
     return { decision: { ...decision, kind: "spare", by: "journal" }, outcome: null };
   }
+  if ("spared" in carried) return await tell(carried.spared, context, snapshot);
+  const { outcome } = carried;
   context.report(
     outcome.kind === "released" ? "info" : "warn",
     factsOf(decision, outcome),
@@ -164,6 +189,10 @@ async function actOn(
   const news = newsOfOutcome(decision, outcome, last, told !== null);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
+}
+
+function probeOf(decision: Decision, { rules }: Settings): Probe | null {
+  return rules.find(({ rule }) => rule.name === decision.rule)?.rule.probe ?? null;
 }
 
 /** Brings the memory up to date; true when the rule has no further step for this incident. */
@@ -247,13 +276,25 @@ function factsOf(decision: Decision, outcome: Outcome): object {
   };
 }
 
-function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[]): string {
-  const waiting = snapshot.contended ? "somebody waits for a lock" : "nobody waits for a lock";
+/** Without figures that change by themselves: it is logged when it changes. */
+function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unruled: readonly Unruled[]): string {
+  // With hidden sessions, or more than one look reads, it is known only of the others.
+  const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
+  const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
   const parts = judgements.map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
     if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
-  return [waiting, ...(parts.length === 0 ? ["nothing to do"] : parts.slice(0, 20))].join("; ");
+  const said = [...parts.slice(0, 20), ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
+  return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
+}
+
+function unruledText(unruled: readonly Unruled[]): string {
+  const named = unruled.slice(0, 5).map(({ blocker, relation }) => {
+    return `${victimText(blocker)} blocks others${relation === null ? "" : ` on ${relation}`}`;
+  });
+  const more = unruled.length > named.length ? ["so do more"] : [];
+  return `${[...named, ...more].join(" and ")}, and no rule matches: lockwarden explain says why`;
 }

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
-import { afterReconnect, noHistory } from "../core/history.ts";
-import { type Engine, type Link, LinkLost } from "../engines/engine.ts";
+import { afterReconnect, type History, noHistory } from "../core/history.ts";
+import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
+import type { TickedLook } from "./recorder.ts";
 import { nextCron, parsePoll } from "./schedule.ts";
 import type { Settings } from "./settings.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
@@ -20,10 +21,23 @@ export type WatchContext = Readonly<{
   paused(): boolean;
   /** Looks into what a crash left open, once a connection is there. */
   recover(link: Link, signal: AbortSignal): Promise<void>;
+  /** `connection` is another after every reconnect. */
+  record(ticked: TickedLook, connection: number): void;
   log: Log;
   pulse: Pulse;
   newId(): string;
   now(): Date;
+  signal: AbortSignal;
+}>;
+
+/** What is there between two looks: enough to look and to judge, nothing to act or to remember with. */
+export type Interlude = Readonly<{
+  settings: Settings;
+  link: Pick<Link, "read">;
+  history: History;
+  leader: boolean;
+  paused: boolean;
+  journal: Pick<JournalGate, "works">;
   signal: AbortSignal;
 }>;
 
@@ -33,8 +47,10 @@ export type Watch = Readonly<{
   /** Ends when the signal aborts. */
   ended: Promise<void>;
   state(): WatchState;
-  /** Looks now; rejects when the target cannot be looked at. */
-  lookNow(): Promise<TickResult>;
+  /** Looks now, and at what the role lacks; rejects when the target cannot be looked at. */
+  lookNow(): Promise<Asked>;
+  /** Asks something between two looks, over the same connection; rejects when the target cannot be looked at. */
+  between<T>(ask: (interlude: Interlude) => Promise<T>): Promise<T>;
   /** The settings have changed: looks now, unless the schedule says otherwise. */
   wake(): void;
 }>;
@@ -43,7 +59,10 @@ const firstBackoffMs = 500;
 const longestBackoffMs = 30_000;
 const longestSleepMs = 60_000;
 
-type Asked = Readonly<{ resolve(result: TickResult): void; reject(error: unknown): void }>;
+export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
+type Asker = Readonly<{ resolve(answer: Asked): void; reject(error: unknown): void }>;
+/** `ask` rejects when the look that it needs fails. */
+type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(error: unknown): void }>;
 
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
@@ -52,12 +71,15 @@ export function watch(context: WatchContext): Watch {
   const memory: Memory = { history: noHistory };
   const once = createOnce();
   let failures = 0;
+  let connections = 0;
   let hadGaps = false;
   /** The right to act is ours, as long as this connection lasts. */
   let held = false;
   let wasFollower = false;
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
-  const asked: Asked[] = [];
+  const asked: Asker[] = [];
+  const questions: Question[] = [];
+  let woken = false;
   let bell = new AbortController();
 
   const expect = (afterMs: number) => {
@@ -85,6 +107,7 @@ export function watch(context: WatchContext): Watch {
     try {
       await context.journal.mend();
       if (!held) await lead(link);
+      const lacking = answering.length > 0 ? await sayMissing(link) : [];
       const result = await tick({
         ...context,
         settings: settings(),
@@ -93,9 +116,10 @@ export function watch(context: WatchContext): Watch {
         leader: state.leader,
         paused: context.paused(),
         report,
+        record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
-      for (const one of answering) one.resolve(result);
+      for (const one of answering) one.resolve({ result, lacking });
       say(result.sentence);
       sayGaps(result.snapshot.gaps);
       once.clear("look");
@@ -107,6 +131,20 @@ export function watch(context: WatchContext): Watch {
       const text = messageOf(error);
       if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
       return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
+    }
+  };
+  const answerQuestions = async (link: Link): Promise<void> => {
+    for (let next = questions.shift(); next !== undefined; next = questions.shift()) {
+      expect(0);
+      const { history } = memory;
+      const { journal, paused } = context;
+      const { leader } = state;
+      try {
+        await next.ask({ settings: settings(), link, history, leader, paused: paused(), journal, signal });
+      } catch (error) {
+        next.reject(error);
+        if (error instanceof LinkLost || signal.aborted) throw error;
+      }
     }
   };
   /** Only who may act asks for the right to: a trial in observe must not disarm the daemon beside it. */
@@ -151,11 +189,23 @@ export function watch(context: WatchContext): Watch {
   };
 
   /** What the role may not see or do is told at the start, not discovered. */
-  const sayMissing = async (link: Link): Promise<void> => {
+  const sayMissing = async (link: Link): Promise<readonly Missing[]> => {
     const missing = (await link.check(signal)).filter(({ fatal }) => fatal);
     const text = missing.map((one) => `${one.missing}; to grant it: ${one.grant}`).join("; ");
     if (once.changed("missing", text) && text !== "")
       log.error({ target: name }, `its role lacks what is needed: ${text}`);
+    return missing;
+  };
+  /** Before a pile-up takes every connection; where it cannot be, the probe itself says so when it is asked. */
+  const readyToProbe = async (link: Link): Promise<void> => {
+    const databases = new Set(
+      settings().rules.flatMap(({ rule }) => (rule.probe === undefined ? [] : [rule.probe.database])),
+    );
+    for (const database of databases) {
+      await link.readyToProbe(database, signal).catch((error: unknown) => {
+        log.warn({ target: name }, `a probe will not work, and its rules will act on nobody: ${messageOf(error)}`);
+      });
+    }
   };
   const connected = async (): Promise<void> => {
     expect(0);
@@ -166,16 +216,20 @@ export function watch(context: WatchContext): Watch {
       log.info({ target: name, ...facts }, `connected to ${facts.version} as ${facts.role}`);
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
+      connections++;
       await context.recover(link, signal);
       await sayMissing(link);
+      await readyToProbe(link);
       await lead(link);
       let due = firstLook(settings().target);
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
       while (!signal.aborted) {
         const rung = await rest(due);
         if (signal.aborted) break;
-        // Only woken, by a reload: a schedule may say that it is not time yet.
-        if (rung && asked.length === 0) due = firstLook(settings().target);
+        await answerQuestions(link);
+        // Woken by a reload: a schedule may say that it is not time yet.
+        if (woken) due = firstLook(settings().target);
+        woken = false;
         if (rung && asked.length === 0 && due() > 0) continue;
         // Nothing acts any more: the right goes with the connection.
         if (held && !enforces(settings())) break;
@@ -204,7 +258,7 @@ export function watch(context: WatchContext): Watch {
     const text = messageOf(error);
     state = { ...state, sentence: text };
     if (once.changed("away", text)) log.error({ target: name }, `${text}; trying again until it works`);
-    for (const one of asked.splice(0)) one.reject(error);
+    for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
     const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
@@ -218,7 +272,15 @@ export function watch(context: WatchContext): Watch {
         asked.push({ resolve, reject });
         bell.abort();
       }),
-    wake: () => bell.abort(),
+    between: (ask) =>
+      new Promise((resolve, reject) => {
+        questions.push({ ask: async (interlude) => resolve(await ask(interlude)), reject });
+        bell.abort();
+      }),
+    wake: () => {
+      woken = true;
+      bell.abort();
+    },
   };
 }
 

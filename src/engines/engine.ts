@@ -1,5 +1,6 @@
-import type { Evidence, Order, Proof, Sent } from "../core/decision.ts";
+import type { Evidence, Order, Probe, Probed, Proof, Sent } from "../core/decision.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import type { Survey, TableQuestion } from "../core/survey.ts";
 
 /** What an engine can do; the rest of the code asks these, never a product's name. */
 export type Capabilities = Readonly<{
@@ -23,8 +24,13 @@ export type Look = Readonly<{
 
 export type Lease = "held" | "taken" | "unsupported";
 
-/** Something that the role lacks, and the SQL that grants it. `fatal`: acting or seeing is impossible without. */
-export type Missing = Readonly<{ missing: string; grant: string; fatal: boolean }>;
+/** Something that the role lacks, and the SQL that grants it. `fatal`: seeing, or acting, is impossible without. */
+export type Missing = Readonly<{ missing: string; grant: string }> &
+  (
+    | Readonly<{ fatal: true; needed: "to see" | "to act" }>
+    /** `advised`: a warning; `known`: nothing is wrong, but it should be known. */
+    | Readonly<{ fatal: false; needed: "advised" | "known" }>
+  );
 
 export type ServerFacts = Readonly<{
   version: string;
@@ -45,9 +51,15 @@ export type Link = Readonly<{
   /** One guarded statement. Called by the executor only. */
   act(order: Order, signal: AbortSignal): Promise<Sent>;
   prove(evidence: Evidence, signal: AbortSignal): Promise<Proof>;
+  /** Opens what a probe in this database (left out: the url's) will need. */
+  readyToProbe(database: string | undefined, signal: AbortSignal): Promise<void>;
+  /** Runs it and rolls it back. A probe whose own connection is lost has failed; the link is as it was. */
+  probe(probe: Probe, signal: AbortSignal): Promise<Probed>;
   /** Asks without waiting for the right to act on this target. */
   lease(signal: AbortSignal): Promise<Lease>;
   check(signal: AbortSignal): Promise<readonly Missing[]>;
+  /** What decides whether rules can fire on this target at all. */
+  survey(tables: readonly TableQuestion[], signal: AbortSignal): Promise<Survey>;
   close(): Promise<void>;
 }>;
 

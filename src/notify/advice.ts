@@ -60,6 +60,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   "no-transaction": "It has no transaction, and the rule does not name the state idle.",
   "other-rule": "Another rule acts on it.",
   victims: "The rule takes only the oldest of several.",
+  probe: "The rule's probe did not confirm that the way is stuck.",
   journal: "The journal cannot be written, and without it nothing is acted on.",
 };
 
@@ -80,6 +81,8 @@ export function advice(decision: Decision, outcome: Outcome | null): readonly st
 
 function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
   const { victim } = decision.evidence;
+  if (outcome.kind === "released" && outcome.probe !== undefined && outcome.probe.kind !== "works")
+    return ["The lock is free, and the rule's probe says that the way is not: see what else is in it."];
   switch (outcome.kind) {
     case "released":
     case "gone":
@@ -115,6 +118,11 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
     case "done":
     case "no-transaction":
       return byHand(victim);
+    case "probe":
+      return [
+        "Run the rule's probe by hand as Lockwarden's role, or ask lockwarden check, and mend it.",
+        ...byHand(victim),
+      ];
     case "journal":
       return ["Make room for the journal in state_dir now: until then lockwarden ends nobody.", ...byHand(victim)];
     case "follower":

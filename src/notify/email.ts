@@ -39,6 +39,31 @@ export function email(config: EmailConfig, timeoutMs = 10_000): Channel {
   };
 }
 
+/** What came of talking to a mail server without sending anything. */
+export type MailCheck = Readonly<{ where: string; error: string | null }>;
+
+/** Connects, greets, encrypts and logs in as a delivery would, and sends nothing. */
+export async function verifyEmail(config: EmailConfig, timeoutMs = 10_000): Promise<MailCheck> {
+  const secrets: string[] = [];
+  let where = "its mail server";
+  try {
+    const found = await readSecrets(config);
+    secrets.push(...secretForms(found));
+    const options = transportOptions(config, found, timeoutMs);
+    where = `${found.url.protocol}//${found.url.hostname}:${options.port}`;
+    const { createTransport } = await import("nodemailer");
+    const transporter = createTransport(options);
+    try {
+      await transporter.verify();
+    } finally {
+      transporter.close();
+    }
+    return { where, error: null };
+  } catch (error) {
+    return { where, error: redact(describe(config, error), secrets) };
+  }
+}
+
 async function send(
   transport: SMTPTransportOptions,
   mail: SendMailOptions,

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { constants, lchown, lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { constants, lstat, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createOwned, errorText, type FolderOwner, folderOwner, syncFolder } from "../owned-file.ts";
+import { createOwned, errorText, folderOwner, makeOwnedFolder, syncFolder } from "../owned-file.ts";
 import type { Notice } from "./channel.ts";
 
 /** One notice for one channel, until it is delivered or given up. */
@@ -27,7 +27,7 @@ const largestFile = 16 * 1024 * 1024;
 export async function openSpool(stateDir: string): Promise<Spool> {
   const folder = join(stateDir, "spool");
   const owner = await folderOwner(stateDir);
-  await makeFolder(folder, owner);
+  await makeOwnedFolder(folder, owner);
   let count = 0;
   return {
     async put(spooled) {
@@ -58,12 +58,6 @@ export async function openSpool(stateDir: string): Promise<Spool> {
     },
     read: () => readAll(folder),
   };
-}
-
-async function makeFolder(folder: string, owner: FolderOwner): Promise<void> {
-  const made = await mkdir(folder, { recursive: true, mode: 0o750 });
-  if (made !== undefined && owner.foreign) await lchown(folder, owner.uid, owner.gid);
-  if (!(await lstat(folder)).isDirectory()) throw new Error(`${folder} is no folder; move it away`);
 }
 
 async function readAll(folder: string): Promise<SpoolContent> {

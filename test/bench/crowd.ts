@@ -6,10 +6,10 @@ import { randomNumbers } from "./statistics.ts";
 
 // A crowded server without a server: sessions, and the lock rows that it would show. Of ten sessions two wait (half of
 // them in one queue for one row, the others in chains of five), two are idle in a transaction, four run a statement, two
-// are idle. Each holds about ten locks more on ordinary tables, on two hundred of them all in all.
+// are idle. Each holds about thirteen locks more on ordinary tables, on two hundred of them all in all.
 
 const tables = 200;
-const locksEach = 10;
+const locksEach = 13;
 const chain = 5;
 const atMs = Date.UTC(2026, 0, 1, 12);
 

@@ -95,6 +95,34 @@ test("while a daemon leads from another state folder, once only says what it wou
   await login;
 });
 
+test("what the role lacks is told through the daemon as without it, with the same exit code", async (t) => {
+  await service.admin.query("create role blindfold login in role pg_signal_backend");
+  t.after(() => service.admin.query("drop role blindfold"));
+  const here = await place(config().replace("//lockwarden", "//blindfold"));
+  const words = ["once", "--config", here.config];
+  const alone = await lockwarden(words);
+  const says = /^warning: app: missing: pg_read_all_stats: .*; grant pg_read_all_stats to "blindfold";\n$/;
+  assertEnded(alone, { code: 3, out: /^app: nothing to do\n$/, err: says });
+  const daemon = await resting(here);
+  assert.deepEqual(await lockwarden(words), alone);
+  await service.admin.query("grant pg_read_all_stats to blindfold");
+  const granted = await lockwarden(words);
+  assertEnded(granted, { code: 0, out: /^app: nothing to do\n$/ });
+  await stop(daemon);
+});
+
+test("with hidden sessions nobody is said to wait only of those that can be seen", async (t) => {
+  await service.admin.query("create role dim login in role pg_signal_backend");
+  t.after(() => service.admin.query("drop role dim"));
+  const here = await place(config().replace("//lockwarden", "//dim"));
+  const daemon = await resting(here);
+  const said = () => daemon.lines().map((line) => String(line["msg"]));
+  await lockwarden(["once", "--config", here.config]);
+  await eventually(() => said().includes("nobody that can be seen waits for a lock; nothing to do"));
+  assert.ok(!said().some((text) => text.includes("nobody waits")));
+  await stop(daemon);
+});
+
 test("of two that run at once each victim is hit once, and whoever came too late says so", async () => {
   const here = await place(config());
   const { login } = await stuckLogin(service, 5);

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { assertClean, assertEnded } from "../support/clean-output.ts";
 import { lockwarden, throughShell } from "../support/lockwarden.ts";
 
-const commands = ["run", "once", "check", "grants", "schema"];
+const commands = ["run", "once", "check", "snapshot", "replay", "grants", "schema"];
 
 test("--help tells every command and the exit codes on standard output", async () => {
   const helped = await lockwarden(["--help"]);
@@ -22,8 +22,12 @@ test("each command has a help of its own, with its options", async () => {
   for (const command of commands) {
     const helped = await lockwarden([command, "--help"]);
     assertEnded(helped, { code: 0, out: new RegExp(`^Usage: lockwarden ${command} `) });
-    assert.equal(helped.out.includes("--config <file>"), ["run", "once", "check"].includes(command), command);
-    assert.equal(helped.out.includes("--json"), ["once", "check"].includes(command), command);
+    assert.equal(
+      helped.out.includes("--config <file>"),
+      ["run", "once", "check", "snapshot", "replay"].includes(command),
+      command,
+    );
+    assert.equal(helped.out.includes("--json"), ["once", "check", "snapshot", "replay"].includes(command), command);
     assert.deepEqual(await lockwarden(["help", command]), helped);
     assert.ok(helped.out.split("\n").every((line) => line.length <= 80));
   }

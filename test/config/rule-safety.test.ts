@@ -30,6 +30,27 @@ for (const [match, steps] of sound)
     assert.deepEqual([mistakesOf(ruleText(match, steps)), warningsOf(ruleText(match, steps))], [[], []]);
   });
 
+const probed = (probe: string, steps: string) =>
+  `${ruleText("{state: idle in transaction, idle_for: 30s}", steps)}  probe: ${probe}\n`;
+
+for (const sql of ["select 1 from public.t for update", "LOCK TABLE public.t in share mode nowait", "(table public.t)"])
+  test(`the probe ${sql} is taken`, () => {
+    assert.deepEqual(mistakesOf(probed(`{sql: "${sql}"}`, "[terminate]")), []);
+  });
+for (const sql of ["commit", "set role admin", "do $$ begin end $$", "-- hidden", "prepare transaction 'x'"])
+  test(`the probe ${sql} is refused`, () => {
+    assert.match(
+      mistakesOf(probed(`{sql: "${sql}"}`, "[terminate]")).join(),
+      /sql: expected one statement that begins/,
+    );
+  });
+test("a probe on a rule that does not act is refused", () => {
+  assert.match(
+    mistakesOf(probed("{sql: select 1}", "[notify]")).join(),
+    /probe: expected a step that acts beside probe/,
+  );
+});
+
 const every = "expected a condition that not every session meets, got";
 const age =
   "expected idle_for, transaction_for, query_for, connected_for, blocks.for or waits.for beside an action, got none of them: work of any age would be ended";

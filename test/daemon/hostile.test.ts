@@ -7,6 +7,7 @@ import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { type Place, place } from "../support/lockwarden.ts";
 import { abandon, logIn, loginService, pidOf } from "../support/login-service.ts";
 import { eventually } from "../support/servers.ts";
+import { stuckLogin } from "../support/stuck-login.ts";
 
 const service = await loginService({ settings: { max_prepared_transactions: "4" } });
 
@@ -167,6 +168,27 @@ test("who was told by one rule and ended by another is not said to have ended by
 });
 
 // The last one: the server's end ends everybody's connections.
+test("a client that reconnects and locks the row again is ended only so often, then people are told", async () => {
+  const here = await place(
+    config(
+      "{name: stuck-login, match: {state: idle in transaction, idle_for: 200ms, blocks: {tables: [public.user_session]}}, steps: [terminate]}",
+      "limits: {repeat: {times: 2, within: 10m}}",
+    ),
+  );
+  const daemon = here.run();
+  for (const id of [5, 6]) await (await stuckLogin(service, id)).login;
+  const third = await stuckLogin(service, 7);
+  const observed = await eventually(async () => (await eventsOf(here, "observed")).at(-1));
+  assert.ok(observed.event === "observed" && observed.decision.kind === "spare");
+  assert.equal(observed.decision.by, "limit");
+  assert.match(observed.decision.reason.text, /2/);
+  assert.ok(await third.lives());
+  assert.equal((await eventsOf(here, "intent")).length, 2);
+  daemon.child.kill("SIGTERM");
+  await daemon.ended;
+  await third.release();
+});
+
 test("a server that crashes in the middle of a verification leaves an unknown outcome, not one that was never seen", async () => {
   const here = await place(
     config(

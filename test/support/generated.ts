@@ -1,6 +1,6 @@
 import { readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { configJsonSchema } from "../../src/config/json-schema.ts";
+import { configJsonSchema, ruleTestJsonSchema } from "../../src/config/json-schema.ts";
 import { configReference } from "../../src/config/reference.ts";
 
 // Files that are made from the code. As a script: compares them, or writes them with --write.
@@ -9,6 +9,7 @@ const root = new URL("../../../", import.meta.url);
 
 export const generated: Readonly<Record<string, () => string>> = {
   "config/lockwarden.schema.json": () => `${JSON.stringify(configJsonSchema(), null, 2)}\n`,
+  "config/lockwarden-test.schema.json": () => `${JSON.stringify(ruleTestJsonSchema(), null, 2)}\n`,
   "docs/configuration.md": configReference,
 };
 

@@ -24,6 +24,8 @@ export type Scene = Readonly<{
   person(name?: string, user?: string, database?: string, config?: object): Promise<Person>;
   /** A full look. */
   read(): Promise<Snapshot>;
+  /** A full look, plainly idle sessions included. */
+  readAll(): Promise<Snapshot>;
   /** The first full look in which so many waits show. */
   readWith(waits: number): Promise<Snapshot>;
   blockedBy(pid: string): Promise<readonly string[]>;
@@ -63,6 +65,7 @@ export async function scene(postgres: EmbeddedPostgres, user = "postgres"): Prom
   return {
     connection,
     read,
+    readAll: () => reader.read({ sessions: "all", locks: true }, quiet),
     person: async (name = "app", as = "postgres", database = "postgres", config = {}) => {
       const one = await person(postgres, postgres.url(as, database), { application_name: name, ...config });
       people.push(one);

@@ -1,5 +1,6 @@
 import { parseDuration } from "../../src/config/duration.ts";
-import type { Relation, Session } from "../../src/core/session.ts";
+import { describedHold, describedSession, describedSnapshot, describedWait } from "../../src/core/described.ts";
+import type { Session } from "../../src/core/session.ts";
 import type { Hold, LockWait, Snapshot } from "../../src/core/snapshot.ts";
 
 type Described = Partial<Omit<Session, "transaction">> &
@@ -21,11 +22,10 @@ function ms(text: string | undefined): number | null {
   return text === undefined ? null : parseDuration(text);
 }
 
-/** `public.orders` or `app/public.orders<public.all_orders`. */
-function relation(text: string): Relation {
-  const [name = "", ...ancestors] = text.split("<");
-  const [schema = "public", table = ""] = name.split(".");
-  return { database: "app", schema, name: table, ancestors };
+/** `public.orders`, or `public.orders_2026<public.orders`: a partition and its parents. */
+function tableOf(text: string): Readonly<{ table: string; partition_of: readonly string[] }> {
+  const [table = "", ...parents] = text.split("<");
+  return { table, partition_of: parents };
 }
 
 export type SnapshotBuilder = Readonly<{
@@ -50,98 +50,60 @@ function extend(
   elapsedMs: number,
 ): SnapshotBuilder {
   const atMs = start + elapsedMs;
-  const build = (): Snapshot => ({
-    version: 1,
-    target: "app",
-    engine: "postgres",
-    serverVersion: "18.4",
-    serverId: "1",
-    at: new Date(atMs).toISOString(),
-    atMs,
-    recovery: false,
-    sessions,
-    prepared: [],
-    holds,
-    waits,
-    contended: waits.length > 0,
-    gaps: [],
-  });
+  const build = (): Snapshot => {
+    return { ...describedSnapshot("app", atMs, { sessions, prepared: [], holds, waits }), serverId: "1" };
+  };
   return {
     session: (pid, described = {}) => extend([...sessions, session(pid, described, atMs)], waits, holds, elapsedMs),
     waits: (pid, waited) => extend(sessions, [...waits, lockWait(pid, waited, atMs)], holds, elapsedMs),
     holds: (pid, mode, table) =>
-      extend(
-        sessions,
-        waits,
-        [
-          ...holds,
-          { holder: String(pid), lock: `relation ${table}`, locktype: "relation", mode, relation: relation(table) },
-        ],
-        elapsedMs,
-      ),
+      extend(sessions, waits, [...holds, describedHold(String(pid), "app", { ...tableOf(table), mode })], elapsedMs),
     later: (age) => extend(sessions, waits, holds, elapsedMs + (ms(age) ?? 0)),
     calm: () => ({ ...build(), holds: null, waits: null }),
     build,
   };
 }
 
+/** The same transaction in every snapshot, however old it is said to be. */
 function session(pid: number, described: Described, atMs: number): Session {
-  const { idle, xact, query_age, wrote, hidden, ...rest } = described;
-  const stateMs = ms(idle) ?? 0;
-  const ageMs = ms(xact) ?? stateMs;
-  const inTransaction = xact !== undefined || idle !== undefined;
-  return {
-    kind: "session",
-    key: String(pid),
-    identity: `started ${pid}`,
-    pid: String(pid),
-    sessionId: `65a.${pid.toString(16)}`,
-    role: "client",
-    backendType: "client backend",
-    group: null,
-    own: false,
-    superuser: false,
-    maintenance: false,
-    user: "app",
-    database: "app",
-    application: "web",
-    client: "10.0.0.1",
-    query: "update user_session set seen = now()",
-    waitEvent: null,
-    state: idle === undefined ? "active" : "idle in transaction",
+  const { idle, xact, query_age, wrote = true, hidden = false, ...rest } = described;
+  const ago = (age: string | undefined, fallback: number): number => atMs - (ms(age) ?? fallback);
+  const stateMs = ago(idle, 0);
+  const since = {
+    state: idle === undefined ? ("active" as const) : ("idle in transaction" as const),
     stateMs,
-    stateAt: new Date(atMs - stateMs).toISOString(),
-    queryMs: ms(query_age) ?? stateMs,
-    queryAt: new Date(atMs - (ms(query_age) ?? stateMs)).toISOString(),
-    connectedMs: 3_600_000,
-    xminAge: null,
-    transaction:
-      hidden === true
-        ? { kind: "unknown" }
-        : inTransaction
-          ? { kind: "open", startedAt: `begun ${pid}`, ageMs, writeId: wrote === false ? null : "7" }
-          : { kind: "none" },
-    ...(hidden === true
-      ? { state: null, stateMs: null, queryMs: null, connectedMs: null, role: "unknown", query: null }
-      : {}),
+    queryMs: query_age === undefined ? stateMs : ago(query_age, 0),
+    connectedMs: atMs - 3_600_000,
+    transactionMs: xact === undefined && idle === undefined ? null : ago(xact, atMs - stateMs),
+  };
+  const query = "update user_session set seen = now()";
+  const said = { pid: String(pid), application: "web", query, has_written: wrote, hidden };
+  const seen = describedSession(said, since, atMs, false);
+  const { transaction } = seen;
+  return {
+    ...seen,
+    identity: `started ${pid}`,
+    sessionId: `65a.${pid.toString(16)}`,
+    transaction: transaction.kind === "open" ? { ...transaction, startedAt: `begun ${pid}` } : transaction,
     ...rest,
   };
 }
 
 function lockWait(pid: number, waited: Waited, atMs: number): LockWait {
   const waitMs = ms(waited.for);
-  const on = typeof waited.on === "number" ? [waited.on] : waited.on;
-  return {
-    waiter: String(pid),
-    pid: String(pid),
-    lock: waited.lock ?? `transactionid ${on[0] ?? 0}`,
-    locktype: waited.locktype ?? "transactionid",
-    mode: waited.mode ?? "ShareLock",
-    relation: waited.table === undefined ? null : relation(waited.table),
-    candidates: (waited.candidates ?? []).map(relation),
-    waitMs,
-    waitAt: waitMs === null ? null : new Date(atMs - waitMs).toISOString(),
-    blockers: on.map((node) => ({ node: String(node), soft: waited.soft === true })),
-    hiddenBlocker: false,
-  };
+  const on = (typeof waited.on === "number" ? [waited.on] : waited.on).map(String);
+  const contended = waited.table === undefined ? null : tableOf(waited.table);
+  const table = contended === null ? waited.candidates : [contended.table];
+  const { mode = "ShareLock", locktype } = waited;
+  const wait = describedWait(
+    String(pid),
+    "app",
+    {
+      said: { ...contended, on, table, mode, locktype },
+      sinceMs: waitMs === null ? null : atMs - waitMs,
+      blockers: on.map((node) => ({ node, soft: waited.soft === true })),
+    },
+    atMs,
+  );
+  return { ...wait, lock: waited.lock ?? `transactionid ${on[0] ?? 0}` };
 }

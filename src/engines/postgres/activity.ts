@@ -1,5 +1,6 @@
 import type { Session, SessionState, Transaction } from "../../core/session.ts";
 import type { Connection, Row } from "./connection.ts";
+import { momentOf } from "./moment.ts";
 import { forVersion, progressCommands } from "./versions.ts";
 
 /** One session as the server lists it; users and databases are still object ids. */
@@ -28,19 +29,15 @@ export type ActivityLook = Readonly<{
 export const mostSessions = 20_000;
 const longestQuery = 8_192;
 
-/** Also the form of Session.identity and of every other moment: text with microseconds that any DateStyle reads back. */
-const iso = (moment: string) => `to_char(${moment} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
-
-// The function, not the view: with a lock on pg_authid the view hangs. No cutting of the query here: text functions
+// An aborted transaction shows no xact_start any more. The function, not the view: with a lock on pg_authid the view hangs. No cutting of the query here: text functions
 // may refuse the encoding of another database; the server itself refuses to send what is not valid in it. The clock is the left side, so that it comes without any session too.
 const activitySql = (leaderPid: string, query = "a.query") => `/* lockwarden:activity */
 with clock as materialized (select pg_catalog.clock_timestamp() as now)
-select ${iso("clock.now")} as now,
+select clock.now,
        a.pid, ${leaderPid} as leader_pid, a.datid, a.usesysid, a.backend_type, a.application_name,
        case when a.client_port = -1 then 'local' else pg_catalog.host(a.client_addr) end as client,
        a.state, ${query} as query, a.wait_event_type, a.wait_event,
-       ${iso("a.backend_start")} as backend_start, ${iso("a.xact_start")} as xact_start,
-       ${iso("a.query_start")} as query_start, ${iso("a.state_change")} as state_change,
+       a.backend_start, a.xact_start, a.query_start, a.state_change,
        a.backend_xid, pg_catalog.age(a.backend_xmin) as xmin_age,
        a.pid = any (array(
          select p.pid from pg_catalog.unnest($3::text[]) as c(command)
@@ -48,9 +45,9 @@ select ${iso("clock.now")} as now,
   from clock
   left join pg_catalog.pg_stat_get_activity(null) as a
     on a.xact_start is not null or a.wait_event_type = 'Lock' or a.backend_xid is not null or a.backend_xmin is not null
-    or a.backend_start is null
+    or a.backend_start is null or a.state = 'idle in transaction (aborted)'
     or $1::boolean and a.backend_type in ('client backend', 'walsender')
-    or a.pid = pg_catalog.pg_backend_pid() or a.pid = any ($2::int4[])
+    or a.pid = pg_catalog.pg_backend_pid() or a.pid in (select pg_catalog.unnest($2::int4[]))
  limit ${mostSessions + 1}`;
 
 const statements = [
@@ -84,8 +81,9 @@ export async function readActivity(
     throw error;
   });
   const rows = whole ?? (await ask(textless));
-  const at = rows[0]?.["now"];
-  if (at === undefined || at === null) throw new Error("the server answered without its clock");
+  const now = rows[0]?.["now"];
+  if (now === undefined || now === null) throw new Error("the server answered without its clock");
+  const at = momentOf(now);
   const atMs = Date.parse(at);
   const listed = rows.filter((row) => row["pid"] !== null).slice(0, mostSessions);
   return {
@@ -103,10 +101,14 @@ function codeOf(error: unknown): unknown {
 
 function activityOf(row: Row, atMs: number, maintenance: boolean): Activity {
   const text = (name: string) => row[name] ?? null;
+  const moment = (name: string) => {
+    const shown = row[name] ?? null;
+    return shown === null ? null : momentOf(shown);
+  };
   // By the server's clock on both sides; a transaction that began after the clock was read is 0 old, not younger.
-  const age = (moment: string | null) => (moment === null ? null : Math.max(0, atMs - Date.parse(moment)));
+  const age = (at: string | null) => (at === null ? null : Math.max(0, atMs - Date.parse(at)));
   const pid = text("pid") ?? "";
-  const start = text("backend_start");
+  const [start, stateAt, queryAt] = [moment("backend_start"), moment("state_change"), moment("query_start")];
   const hidden = start === null;
   const state = stateOf(text("state"));
   const backendType = text("backend_type");
@@ -132,13 +134,13 @@ function activityOf(row: Row, atMs: number, maintenance: boolean): Activity {
       query: hidden ? null : (text("query")?.slice(0, longestQuery) ?? null),
       waitEvent: text("wait_event"),
       state,
-      stateMs: age(text("state_change")),
-      stateAt: text("state_change"),
-      queryMs: age(text("query_start")),
-      queryAt: text("query_start"),
+      stateMs: age(stateAt),
+      stateAt,
+      queryMs: age(queryAt),
+      queryAt,
       connectedMs: age(start),
       xminAge: row["xmin_age"] == null ? null : Number(row["xmin_age"]),
-      transaction: transactionOf(row, age),
+      transaction: transactionOf(row, moment("xact_start"), age),
     },
   };
 }
@@ -178,8 +180,7 @@ function roleOf(backendType: string | null): Session["role"] {
 }
 
 /** A hidden session and one whose activity is not tracked may well be in a transaction that does not show. */
-function transactionOf(row: Row, age: (moment: string | null) => number | null): Transaction {
-  const startedAt = row["xact_start"] ?? null;
+function transactionOf(row: Row, startedAt: string | null, age: (at: string | null) => number | null): Transaction {
   if (startedAt !== null)
     return { kind: "open", startedAt, ageMs: age(startedAt), writeId: row["backend_xid"] ?? null };
   const known = row["backend_start"] !== null && row["state"] !== "disabled" && row["backend_xid"] === null;

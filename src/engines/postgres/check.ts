@@ -26,20 +26,14 @@ const databasesSql = `select /* lockwarden:check */ d.datname as name
    order by 1`;
 
 /** What Lockwarden calls of what a careful administrator may have revoked from PUBLIC. */
-const called = [
-  "pg_stat_get_activity",
-  "pg_lock_status",
-  "pg_blocking_pids",
-  "pg_cancel_backend",
-  "pg_terminate_backend",
-  "pg_try_advisory_lock",
-];
+const calledToSee = ["pg_stat_get_activity", "pg_lock_status", "pg_blocking_pids"];
+const calledToAct = ["pg_cancel_backend", "pg_terminate_backend", "pg_try_advisory_lock"];
 const mostNamed = 20;
 
 /** What the role lacks, each with the SQL that grants it; a few cheap statements. */
 export async function check(connection: Connection, signal: AbortSignal): Promise<readonly Missing[]> {
   const [rights = {}] = await connection.query(rightsSql, [], signal);
-  const functions = await connection.query(functionsSql, [called], signal);
+  const functions = await connection.query(functionsSql, [[...calledToSee, ...calledToAct]], signal);
   const databases = await connection.query(databasesSql, [], signal);
   return judge(rights, names(functions, "signature"), names(databases, "name"));
 }
@@ -55,13 +49,18 @@ export function judge(rights: Row, functions: readonly string[], databases: read
         "track_activities is off for this role's sessions, and may be for others: their state and age are unknown",
       grant: "alter system set track_activities = on; select pg_catalog.pg_reload_conf();",
       fatal: true,
+      needed: "to see",
     });
   }
-  if (functions.length > 0) {
+  const isToAct = (signature: string) => calledToAct.some((called) => signature.startsWith(`${called}(`));
+  for (const needed of ["to see", "to act"] as const) {
+    const lacking = functions.filter((one) => isToAct(one) === (needed === "to act"));
+    if (lacking.length === 0) continue;
     found.push({
-      missing: `${name} may not execute ${functions.join(", ")}`,
-      grant: functions.map((one) => `grant execute on function pg_catalog.${one} to ${role};`).join(" "),
+      missing: `${name} may not execute ${lacking.join(", ")}`,
+      grant: lacking.map((one) => `grant execute on function pg_catalog.${one} to ${role};`).join(" "),
       fatal: true,
+      needed,
     });
   }
   if (databases.length > 0) found.push(noConnect(databases, role));
@@ -76,6 +75,7 @@ function standing(rights: Row): readonly Missing[] {
       missing: `${rights["role"]} is a superuser: it works, and a role with just enough rights would be safer`,
       grant: "-- the SQL that lockwarden grants prints makes one",
       fatal: false,
+      needed: "known",
     });
   }
   if (rights["recovery"] === "t") {
@@ -83,6 +83,7 @@ function standing(rights: Row): readonly Missing[] {
       missing: "this server is in recovery (a standby): only sessions on this server are seen and signalled",
       grant: "-- nothing to grant here; grants are made on the primary",
       fatal: false,
+      needed: "known",
     });
   }
   return found;
@@ -95,6 +96,7 @@ function membership(rights: Row, role: string): readonly Missing[] {
       missing: "pg_read_all_stats: state, age and statement of other roles' sessions are hidden",
       grant: `grant pg_read_all_stats to ${role};`,
       fatal: true,
+      needed: "to see",
     });
   }
   if (rights["signals"] !== "t") {
@@ -102,6 +104,7 @@ function membership(rights: Row, role: string): readonly Missing[] {
       missing: "pg_signal_backend: other roles' sessions cannot be cancelled or terminated (needed to enforce)",
       grant: `grant pg_signal_backend to ${role};`,
       fatal: true,
+      needed: "to act",
     });
   }
   return [...found, ...reservedSlots(rights, role)];
@@ -115,6 +118,7 @@ function reservedSlots(rights: Row, role: string): readonly Missing[] {
       missing: "pg_use_reserved_connections: when every connection is taken, Lockwarden cannot connect anew",
       grant: `grant pg_use_reserved_connections to ${role};`,
       fatal: false,
+      needed: "advised",
     });
   }
   if (rights["reserved_connections"] === "0") {
@@ -122,6 +126,7 @@ function reservedSlots(rights: Row, role: string): readonly Missing[] {
       missing: "reserved_connections is 0: no connection is kept free for Lockwarden",
       grant: "alter system set reserved_connections = 3; -- takes effect at the next restart",
       fatal: false,
+      needed: "advised",
     });
   }
   return found;
@@ -136,6 +141,7 @@ function noConnect(databases: readonly string[], role: string): Missing {
       `${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`,
     grant: named.map((one) => `grant connect on database ${quoteName(one)} to ${role};`).join(" "),
     fatal: false,
+    needed: "advised",
   };
 }
 

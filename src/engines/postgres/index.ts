@@ -6,8 +6,10 @@ import { grants, quoteName } from "./grants.ts";
 import { act } from "./guard.ts";
 import { leaseOn } from "./lease.ts";
 import { type Opened, openConnection } from "./open.ts";
+import { prober } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { createReader } from "./snapshot.ts";
+import { survey } from "./survey.ts";
 
 const waitAgeSince = 140_000;
 
@@ -59,13 +61,15 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 function link(target: Target, reader: Opened, actor: Opened): Link {
   const { serverId: _, ...facts } = reader.server;
   const lease = leaseOn(actor);
+  const openOther = (database: string, signal: AbortSignal) => openConnection(target, { database }, signal);
   const reading = createReader({
     connection: reader,
     target: { name: target.name },
     facts: reader.server,
-    openOther: (database, signal) => openConnection(target, { database }, signal),
+    openOther,
     ownPids: [reader.pid, actor.pid],
   });
+  const probes = prober(target, openConnection);
   let closing: Promise<void> | null = null;
   /** Half a link is none: whoever reads must be able to act, on the same server. */
   const whole = async <T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
@@ -80,10 +84,21 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     read: (look, signal) => whole(signal, () => reading.read(look, signal)),
     act: (order, signal) => whole(signal, () => act(actor, order, signal)),
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
+    readyToProbe: (database, signal) => whole(signal, () => probes.ready(database, signal)),
+    probe: (probe, signal) => whole(signal, () => probes.probe(probe, signal)),
     lease: (signal) => whole(signal, () => lease(signal)),
     check: (signal) => whole(signal, () => check(reader, signal)),
+    survey: (tables, signal) => {
+      const { role, database } = facts;
+      return whole(signal, () =>
+        survey({ connection: reader, second: actor, role, database, openOther }, tables, signal),
+      );
+    },
     close: () => {
-      closing ??= actor.close().then(() => reader.close());
+      closing ??= probes
+        .close()
+        .then(() => actor.close())
+        .then(() => reader.close());
       return closing;
     },
   };

@@ -85,7 +85,10 @@ function blockersOn(rows: readonly LockRow[], context: LockContext): ReadonlyMap
     return all.some((one) => one.node === own) ? all.filter((one) => one.node !== own) : all;
   };
   const waiting = rows.filter((row) => !row.granted);
-  const soft = context.ordered ? queueEdges(queueOf(waiting, rows, context)) : inferredEdges(waiting, hard);
+  const isKeptOut = (row: LockRow) => hard(row).length > 0 || unseen.some((mode) => conflicts(mode, row.mode));
+  const soft = context.ordered
+    ? queueEdges(possibleQueue(queueOf(waiting, rows, context), isKeptOut))
+    : inferredEdges(waiting, hard);
   const result = new Map<LockRow, Blocked>();
   for (const row of waiting) {
     const ahead = soft.get(row) ?? [];
@@ -126,6 +129,29 @@ function queueOf(waiting: readonly LockRow[], rows: readonly LockRow[], context:
     queue.splice(before < 0 ? queue.length : before, 0, row);
   }
   return queue;
+}
+
+/**
+ * Nobody waits for nothing: one whom no holder keeps out, and who has nobody ahead that does, was queued later than the
+ * order so far says, right behind the next one that it conflicts with. (The moment is noted only after the queueing, so
+ * that two who come at once may note it the other way round; and a deadlock check may change the order.)
+ */
+function possibleQueue(queue: readonly LockRow[], isKeptOut: (row: LockRow) => boolean): readonly LockRow[] {
+  const placed: LockRow[] = [];
+  const modes = new Set<string>();
+  let early: readonly LockRow[] = [];
+  const place = (row: LockRow): void => {
+    placed.push(row);
+    modes.add(row.mode);
+    const next = early.filter((one) => conflicts(one.mode, row.mode));
+    early = early.filter((one) => !next.includes(one));
+    for (const one of next) place(one);
+  };
+  for (const row of queue) {
+    if (isKeptOut(row) || conflictingModes(row.mode).some((mode) => modes.has(mode))) place(row);
+    else early = [...early, row];
+  }
+  return [...placed, ...early];
 }
 
 const since = (row: LockRow) => row.waitAt ?? "9999";
@@ -175,6 +201,9 @@ function inferredEdges(
   return new Map(free.map((row) => [row, keptOut.filter((other) => conflicts(other.mode, row.mode))]));
 }
 
+/** Waits for who writes a row: for the end of the transaction, or of an insert that may yet be taken back (on conflict). */
+const ofRows: ReadonlySet<string> = new Set(["transactionid", "spectoken", "speculative token"]);
+
 type Granted = ReadonlyMap<NodeKey, readonly LockRow[]>;
 
 function grantedByNode(rows: readonly LockRow[], context: LockContext): Granted {
@@ -190,7 +219,7 @@ type Held = Readonly<{ byNode: Granted; context: LockContext }>;
 /** The table that a wait is about. */
 function contendedRelation(row: LockRow, waiter: NodeKey, blockers: readonly Blocker[], held: Held): Attribution {
   if (row.relationId !== null) return { relation: held.context.relationOf(row), candidates: [] };
-  if (row.locktype !== "transactionid") return { relation: null, candidates: [] };
+  if (!ofRows.has(row.locktype)) return { relation: null, candidates: [] };
   const own = (held.byNode.get(waiter) ?? []).filter((one) => one.pid === row.pid);
   // Who waits for a row's writer holds the row's place in the queue meanwhile: a granted tuple lock.
   const rows = distinctTables(own.filter((one) => one.locktype === "tuple"));

@@ -14,7 +14,7 @@ export type Catalog<T> = Readonly<{
 const freshForMs = 10_000;
 
 /** Roles with a cloud provider's administrative rights, which pg_roles does not call superusers. */
-const cloudAdmins = new Set([
+export const cloudAdmins = new Set([
   "rdsadmin",
   "rds_superuser",
   "azuresu",

@@ -19,6 +19,8 @@ export type ReaderOptions = Readonly<{
   openOther: OpenOther;
   /** Lockwarden's sessions on this server, the reading one included. */
   ownPids: readonly string[];
+  /** Lock rows of one look. */
+  mostLocks?: number;
 }>;
 
 export type Reader = Readonly<{ read(look: Look, signal: AbortSignal): Promise<Snapshot> }>;
@@ -37,7 +39,7 @@ export function createReader(options: ReaderOptions): Reader {
   const names: Names = { roles: roleCatalog(connection), databases, relations };
   return {
     read: async (look, signal) => {
-      const seen = await see(connection, look, signal);
+      const seen = await see(options, look, signal);
       const gaps = await prepareNames(names, seen, signal);
       return snapshotOf(options, names, seen, gaps);
     },
@@ -45,8 +47,8 @@ export function createReader(options: ReaderOptions): Reader {
 }
 
 /** Locks first: who ended in between is then missing from the sessions, and not taken for somebody who waits for nobody. */
-async function see(connection: Connection, look: Look, signal: AbortSignal): Promise<Seen> {
-  const locks = look.locks ? await readLocks(connection, signal) : null;
+async function see({ connection, mostLocks: most }: ReaderOptions, look: Look, signal: AbortSignal): Promise<Seen> {
+  const locks = look.locks ? await readLocks(connection, signal, most) : null;
   const rows = locks?.rows ?? [];
   const prepared = rows.some((row) => row.pid === null) ? await readPrepared(connection, signal) : [];
   const pids = new Set(rows.filter((row) => row.contended).map((row) => row.pid));
@@ -102,8 +104,8 @@ function snapshotOf(options: ReaderOptions, names: Names, seen: Seen, nameGaps: 
     prepared,
     holds: seen.locks?.holdsCapped === true ? null : (locks?.holds ?? null),
     waits: locks?.waits ?? null,
-    contended: waiting || seen.locks?.waitsCapped === true || (locks?.waits.length ?? 0) > 0,
-    gaps: [...gapsOf(seen), ...nameGaps],
+    contended: waiting || isCapped(seen) || (locks?.waits.length ?? 0) > 0,
+    gaps: [...gapsOf(seen, options.mostLocks), ...nameGaps],
   };
 }
 
@@ -141,9 +143,14 @@ function preparedOf(names: Names, rows: readonly PreparedRow[]): readonly Prepar
   }));
 }
 
+/** Of those who were not read, nobody knows whether they wait, lead or hold: no graph can be trusted then. */
+function isCapped({ activity, locks }: Seen): boolean {
+  return activity.capped || locks?.waitsCapped === true;
+}
+
 /** null: not read, or so many that no graph could be trusted. */
 function locksOf(connection: Connection, names: Names, seen: Seen, nodes: ReadonlySet<NodeKey>): Locks | null {
-  if (seen.locks === null || seen.locks.waitsCapped) return null;
+  if (seen.locks === null || isCapped(seen)) return null;
   const { rows, holdsCapped } = seen.locks;
   const leaders = new Map(seen.activity.rows.map((row) => [row.pid, row.leaderPid]));
   const prepared = preparedByVirtual(rows, nodes);
@@ -160,16 +167,19 @@ function locksOf(connection: Connection, names: Names, seen: Seen, nodes: Readon
   });
 }
 
-function gapsOf({ activity, locks }: Seen): readonly string[] {
+function gapsOf({ activity, locks }: Seen, most = mostLocks): readonly string[] {
   const gaps: string[] = [];
   const hidden = activity.rows.filter((row) => row.hidden).length;
   if (hidden > 0)
     gaps.push(`${hidden} sessions are hidden from our role, and never acted on; grant it pg_read_all_stats`);
   if (activity.textless) gaps.push("a statement is in another encoding, so no statements could be read in this look");
-  if (activity.capped) gaps.push(`there are more than ${mostSessions} sessions; the rest was not read and is unknown`);
+  if (activity.capped)
+    gaps.push(
+      `more than ${mostSessions} sessions are in a transaction or wait; the rest was not read, so nobody is acted on in this look`,
+    );
   if (locks?.waitsCapped === true)
-    gaps.push(`more than ${mostLocks} locks are waited for; who blocks whom is unknown in this look`);
+    gaps.push(`more than ${most} locks are waited for; who blocks whom is unknown, so nobody is acted on in this look`);
   else if (locks?.holdsCapped === true)
-    gaps.push(`there are more than ${mostLocks} locks; who holds what is unknown where nobody waits for it`);
+    gaps.push(`there are more than ${most} locks; who holds what is unknown where nobody waits for it`);
   return gaps;
 }

@@ -56,7 +56,8 @@ export function wrap(client: pg.Client, { place, answerWithinMs }: WireOptions):
     isOpen: () => failure === null,
     failure: () => failure,
     destroy: () => void lose(closed(place)),
-    query: (sql, values, signal) => inTurn({ text: sql, values: [...values] }, signal),
+    // Extended: the server then takes one statement in one message, whatever the text.
+    query: (sql, values, signal) => inTurn({ text: sql, values: [...values], queryMode: "extended" }, signal),
     queryPrepared: (sql, values, signal) => inTurn({ name: nameOf(sql), text: sql, values: [...values] }, signal),
     close: () => {
       closing ??= failure === null ? sayGoodbye() : Promise.resolve();
@@ -72,7 +73,7 @@ export function wrap(client: pg.Client, { place, answerWithinMs }: WireOptions):
 }
 
 /** With a name: prepared under it, once for the session. */
-type Asked = Readonly<{ name?: string; text: string; values: Value[] }>;
+type Asked = Readonly<{ name?: string; text: string; values: Value[]; queryMode?: string }>;
 type Statement = WireOptions & Asked & Readonly<{ signal: AbortSignal; lose(reason: LinkLost): LinkLost }>;
 
 /** One statement, until it is answered, aborted, lost, or not answered in time. */

@@ -1,0 +1,34 @@
+import { request } from "../control-socket.ts";
+import type { Request, StatusAnswer } from "../daemon/control.ts";
+import { errorCode } from "../owned-file.ts";
+
+/** A tick may verify several acts; past this the daemon is not well. */
+const daemonMs = 120_000;
+
+/** What the daemon on this state folder answers; null: none can be asked. */
+export async function askDaemon<Answer>(stateDir: string, question: Request): Promise<Answer | null> {
+  try {
+    const reply = await request(stateDir, question, { timeoutMs: daemonMs });
+    return reply.kind === "nobody" ? null : (reply.answer as Answer);
+  } catch (error) {
+    // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.
+    const code = error instanceof Error ? errorCode(error.cause) : null;
+    if (["EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(code ?? "")) return null;
+    throw error;
+  }
+}
+
+export type Asking = Readonly<{ file: string; digest: string; warn(text: string): void }>;
+
+/** Whether a daemon runs on this state folder; one that goes by another config is warned of. */
+export async function findDaemon(stateDir: string, { file, digest, warn }: Asking): Promise<boolean> {
+  const status = await askDaemon<StatusAnswer>(stateDir, { command: "status" });
+  if (status === null) return false;
+  if (status.config !== digest) {
+    warn(
+      `the daemon (pid ${status.pid}) goes by the config that it has read (digest ${status.config}), ` +
+        `not by ${file} as it is now (digest ${digest}); to make it read that, send it SIGHUP`,
+    );
+  }
+  return true;
+}

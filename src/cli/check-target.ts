@@ -1,0 +1,133 @@
+import { nearest } from "../config/mistake.ts";
+import type { Config, Target } from "../config/schema.ts";
+import { appliesTo, nameDoubts, type Surveyed, tableQuestions } from "../core/server-names.ts";
+import { timeoutDoubts, timeoutText } from "../core/server-timeouts.ts";
+import type { Doubt, Survey } from "../core/survey.ts";
+import { failureText } from "../daemon/once-report.ts";
+import type { Missing, ServerFacts } from "../engines/engine.ts";
+import { engineFor } from "../engines/registry.ts";
+import type { Found, Group } from "./check-report.ts";
+
+/** What a target said. */
+export type TargetLook = Readonly<{
+  target: Target;
+  engine: string;
+  answer:
+    | Readonly<{ kind: "seen"; facts: ServerFacts; missing: readonly Missing[]; survey: Survey | string }>
+    | Readonly<{ kind: "failed"; error: string }>;
+}>;
+
+/** One target of the result, as programs read it. */
+export type TargetCheck = Readonly<{
+  target: string;
+  ok: boolean;
+  engine: string;
+  version: string | null;
+  role: string | null;
+  recovery: boolean | null;
+  encrypted: boolean | null;
+  error: string | null;
+  missing: readonly Missing[];
+  warnings: readonly Doubt[];
+  /** What could not be looked into. */
+  gaps: readonly string[];
+}>;
+
+/** Asks over connections of its own. */
+export async function lookAtTarget(target: Target, { rules }: Config): Promise<TargetLook> {
+  const { signal } = new AbortController();
+  const engine = engineFor(target);
+  const questions = tableQuestions(rules.filter((rule) => appliesTo(rule, target.name)));
+  try {
+    const link = await engine.connect(target, signal);
+    try {
+      const missing = await link.check(signal);
+      // What it would say is of use, not of need.
+      const survey = await link.survey(questions, signal).catch(failureText);
+      return { target, engine: engine.name, answer: { kind: "seen", facts: link.facts, missing, survey } };
+    } finally {
+      await link.close();
+    }
+  } catch (error) {
+    return { target, engine: engine.name, answer: { kind: "failed", error: failureText(error) } };
+  }
+}
+
+/** What all targets said together decides what a name in a rule is worth. */
+export function judgeTargets(looks: readonly TargetLook[], config: Config): readonly TargetCheck[] {
+  const all = looks.flatMap(({ target, answer }): readonly Surveyed[] =>
+    answer.kind === "seen" && typeof answer.survey !== "string" ? [{ target: target.name, survey: answer.survey }] : [],
+  );
+  return looks.map(({ target, engine, answer }): TargetCheck => {
+    const head = { target: target.name, engine };
+    if (answer.kind === "failed") {
+      const nothing = { version: null, role: null, recovery: null, encrypted: null };
+      return { ...head, ...nothing, ok: false, error: answer.error, missing: [], warnings: [], gaps: [] };
+    }
+    const { version, role, recovery, encrypted } = answer.facts;
+    const { missing, survey } = answer;
+    const ok = missing.every((one) => !isNeeded(one, config, target));
+    const seen = { ...head, ok, version, role, recovery, encrypted, error: null, missing };
+    if (typeof survey === "string")
+      return { ...seen, warnings: [], gaps: [`rules were not compared with the server: ${survey}`] };
+    const here = { target: target.name, survey };
+    const rules = config.rules.filter((rule) => appliesTo(rule, target.name));
+    const warnings = [...timeoutDoubts(rules, survey, config.protect), ...nameDoubts(config, { here, all, nearest })];
+    return { ...seen, warnings: inOrder(warnings, config), gaps: survey.gaps };
+  });
+}
+
+/** All of one rule together, in the config's order; what is of no rule last. */
+function inOrder(doubts: readonly Doubt[], { rules }: Config): readonly Doubt[] {
+  const at = ({ rule }: Doubt) => (rule === null ? rules.length : rules.findIndex(({ name }) => name === rule));
+  return doubts.toSorted((one, other) => at(one) - at(other));
+}
+
+/** Whoever only observes needs no right to signal. */
+function isNeeded({ needed }: Missing, { mode, rules }: Config, target: Target): boolean {
+  if (needed !== "to act") return needed === "to see";
+  if (mode === "observe" || target.mode === "observe") return false;
+  return rules.some(
+    (rule) =>
+      appliesTo(rule, target.name) &&
+      rule.mode !== "observe" &&
+      rule.steps.some((step) => step === "cancel" || step === "terminate"),
+  );
+}
+
+export function targetGroup(checked: TargetCheck, { target, answer }: TargetLook, config: Config): Group {
+  if (checked.error !== null)
+    return { heading: checked.target, summary: "", found: [{ mark: "error", text: checked.error }] };
+  const { engine, version, role, recovery, encrypted } = checked;
+  const standing = `${recovery === true ? "a standby" : "primary"}, ${encrypted === true ? "TLS" : "not encrypted"}`;
+  const survey = answer.kind === "seen" && typeof answer.survey !== "string" ? answer.survey : null;
+  return {
+    heading: checked.target,
+    summary: `${engine} ${version}, role ${role}, ${standing}`,
+    found: [
+      ...checked.missing.map((one) => missingFound(one, isNeeded(one, config, target))),
+      ...checked.warnings.map(({ text }): Found => ({ mark: "warning", text })),
+      ...checked.gaps.map((text): Found => ({ mark: "note", text })),
+      ...(survey === null || checked.warnings.length > 0 ? [] : [timeoutsFound(survey)]),
+    ],
+  };
+}
+
+function missingFound({ missing, grant, needed }: Missing, isError: boolean): Found {
+  const text = needed === "to act" && !isError ? `${missing}; by this config nobody is signalled there` : missing;
+  const word = needed === "to see" || needed === "to act" ? "missing: " : "";
+  const mark = isError ? "error" : needed === "known" ? "note" : "warning";
+  return { mark, text: `${word}${text}`, sql: grant };
+}
+
+/** That all is well is said with what it was compared with. */
+function timeoutsFound({ timeouts }: Survey): Found {
+  const on = timeouts.filter(({ kind, ms }) => ms > 0 && kind !== "deadlock").map(timeoutText);
+  const most = 6;
+  const more = on.length > most ? ` and ${on.length - most} more` : "";
+  const text =
+    on.length === 0
+      ? "the server ends no session by a timeout of its own, so every rule comes first"
+      : `every rule acts before the server's own ${on.slice(0, most).join(", ")}${more}`;
+  return { mark: "ok", text };
+}

@@ -1,0 +1,124 @@
+import { readFile } from "node:fs/promises";
+import { patterns } from "../config/patterns.ts";
+import type { Config, Target } from "../config/schema.ts";
+import type { Explanation, Scope } from "../core/explanation.ts";
+import { noHistory } from "../core/history.ts";
+import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/explain.ts";
+import { quietJson, quietText } from "../daemon/log-line.ts";
+import { failureText } from "../daemon/once-report.ts";
+import { settingsFor } from "../daemon/settings.ts";
+import { engineFor } from "../engines/registry.ts";
+import { errorText } from "../owned-file.ts";
+import { readSnapshot } from "../recorded-snapshot.ts";
+import { askDaemon, findDaemon } from "./ask-daemon.ts";
+import type { CommandSpec } from "./command.ts";
+import { stateDirOf, usableConfig } from "./config.ts";
+import { explanationLines } from "./explain-text.ts";
+import { type ExitCode, exitCodes, type Output } from "./output.ts";
+
+export const explain: CommandSpec = {
+  name: "explain",
+  summary: "why each session was touched or not, rule by rule, and when it will be; never acts",
+  arguments: [{ name: "[pid]", describe: "only this one, with every condition; PID or PID,SESSIONID" }],
+  options: [
+    { flags: "--from <file>", describe: "a recorded snapshot instead of a live look" },
+    { flags: "--all", describe: "idle sessions that no rule is about too" },
+  ],
+  config: true,
+  json: true,
+  async run({ config: file, json, arguments: [session = null], options }, output): Promise<ExitCode> {
+    const loaded = usableConfig(file, output);
+    if (loaded === null) return exitCodes.usage;
+    const { config, digest } = loaded;
+    const scope: Scope = { session, all: options["all"] === true };
+    const { from } = options;
+    const asking: Asking = { config, digest, file, scope, warn: (text) => output.err(`warning: ${quietText(text)}`) };
+    const targets = typeof from === "string" ? await recorded(from, asking) : await live(asking);
+    if (typeof targets === "string") {
+      output.err(quietText(`lockwarden explain: ${targets}`));
+      return exitCodes.failed;
+    }
+    print(targets, { json, scope, output });
+    return exitCodeOf(targets, { scope, output });
+  },
+};
+
+type Asking = Readonly<{ config: Config; digest: string; file: string; scope: Scope; warn(text: string): void }>;
+
+/** The daemon knows how long somebody has blocked and where the ladders stand; without one, each target is looked at. */
+async function live(asking: Asking): Promise<readonly TargetExplanation[]> {
+  const { config, scope } = asking;
+  const stateDir = stateDirOf(config);
+  if (await findDaemon(stateDir, asking)) {
+    const answer = await askDaemon<readonly TargetExplanation[]>(stateDir, { command: "explain", scope });
+    if (answer !== null) return answer;
+  }
+  return Promise.all(config.targets.map((target) => lookAt(target, asking)));
+}
+
+/** Who looks for the first time remembers nothing, and would have the right to act: that is what is explained. */
+const stranger = { history: noHistory, leader: true, paused: false, journal: { works: () => true } } as const;
+
+async function lookAt(target: Target, { config, digest, scope }: Asking): Promise<TargetExplanation> {
+  const settings = settingsFor(config, digest, target, patterns);
+  const { signal } = new AbortController();
+  try {
+    const link = await engineFor(target).connect(target, signal);
+    try {
+      const look = await lookToExplain({ ...stranger, settings, link, signal });
+      return await explainLook(look, { scope, basis: "first look" });
+    } finally {
+      await link.close();
+    }
+  } catch (error) {
+    return { target: target.name, error: failureText(error) };
+  }
+}
+
+/** A text says what is wrong with the recording. */
+async function recorded(
+  from: string,
+  { config, digest, scope, warn }: Asking,
+): Promise<readonly Explanation[] | string> {
+  try {
+    const snapshot = readSnapshot(await readFile(from, "utf8"), from);
+    const [first, ...others] = config.targets;
+    const target = config.targets.find(({ name }) => name === snapshot.target) ?? (others.length === 0 ? first : null);
+    if (target === null || target === undefined) {
+      const names = config.targets.map(({ name }) => name).join(", ");
+      return `${from}: recorded on target ${snapshot.target}, but the config has ${names}`;
+    }
+    if (target.name !== snapshot.target) warn(`${from}: recorded on ${snapshot.target}, judged as ${target.name}`);
+    const settings = settingsFor(config, digest, target, patterns);
+    const look = { snapshot, standing: { ...stranger, settings } };
+    return [await explainLook(look, { scope, basis: "recording" })];
+  } catch (error) {
+    return errorText(error);
+  }
+}
+
+type Printing = Readonly<{ json: boolean; scope: Scope; output: Output }>;
+
+function print(targets: readonly TargetExplanation[], { json, scope, output }: Printing): void {
+  if (json) return output.out(quietJson(JSON.stringify({ targets })));
+  const manner = { columns: output.columns, detailed: scope.session !== null };
+  // Of several servers only one has the process that was asked for.
+  const shown = targets.filter((one) => "error" in one || scope.session === null || one.sessions.length > 0);
+  for (const [at, one] of shown.entries()) {
+    if (at > 0) output.out("");
+    const lines = "error" in one ? [`${one.target}: ${one.error}`] : explanationLines(one, manner);
+    for (const line of lines) output.out(quietText(line));
+  }
+}
+
+function exitCodeOf(targets: readonly TargetExplanation[], { scope, output }: Omit<Printing, "json">): ExitCode {
+  if (targets.some((one) => "error" in one)) return exitCodes.target;
+  if (scope.session === null || targets.some((one) => !("error" in one) && one.sessions.length > 0))
+    return exitCodes.done;
+  const names = targets.map(({ target }) => target).join(", ");
+  const what = `no session ${JSON.stringify(scope.session)} on ${names}`;
+  output.err(
+    quietText(`lockwarden explain: ${what}: it has ended, or is a process of the server's own, which no rule is about`),
+  );
+  return exitCodes.failed;
+}

@@ -1,0 +1,231 @@
+import type { Decision } from "./decision.ts";
+import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
+import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./explanation.ts";
+import { type History, onServer, subjectKey } from "./history.ts";
+import { judge } from "./judge.ts";
+import { overLimit, useLimits } from "./limits.ts";
+import type { Circumstances } from "./plan.ts";
+import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
+import type { NodeKey, Prepared, Session } from "./session.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { spokenDuration } from "./spoken-duration.ts";
+import { type NameOf, namesIn, neverText, standingOf } from "./standing.ts";
+import { remembering } from "./wait-graph.ts";
+
+/** All that an explanation rests on. */
+export type Question = Readonly<{
+  snapshot: Snapshot;
+  rules: readonly CompiledRule[];
+  history: History;
+  circumstances: Circumstances;
+  basis: Basis;
+  scope: Scope;
+  /** A statement as it may be shown; null when it may not. */
+  show(query: string): string | null;
+}>;
+
+/** So many are explained at once, unless all are asked for. */
+const mostSessions = 100;
+
+/** Every rule against every session that is asked about: matched or not, and what decided. Nothing is done or remembered. */
+export function explain(question: Question): Explanation {
+  const { frame, sessions } = explaining(question);
+  return { ...frame, sessions: [...sessions] };
+}
+
+/** The same, one session at a time: in a jam of thousands all of them take seconds, and a daemon has other things to do. */
+export function explaining(
+  question: Question,
+): Readonly<{ frame: Omit<Explanation, "sessions">; sessions: Iterable<SessionExplanation> }> {
+  const { snapshot, circumstances, basis, scope } = question;
+  const desk = deskOf(question);
+  const everybody = [...snapshot.prepared, ...snapshot.sessions];
+  const asked = scope.session;
+  const ranked = everybody
+    .filter((one) => (asked === null ? scope.all || rank(one, desk) !== null : isNamed(one, asked)))
+    .toSorted(inOrder(desk));
+  const shown = scope.all || asked !== null ? ranked : ranked.slice(0, mostSessions);
+  const listed = new Set(ranked);
+  const left = asked === null ? everybody.filter((one) => !listed.has(one)) : [];
+  return {
+    frame: {
+      target: snapshot.target,
+      at: snapshot.at,
+      basis,
+      config: circumstances.config,
+      hindrances: hindrancesOf(question),
+      gaps: snapshot.gaps,
+      rest: restOf(left, ranked.length - shown.length),
+    },
+    sessions: eachOf(shown, desk),
+  };
+}
+
+function* eachOf(shown: readonly (Session | Prepared)[], desk: Desk): Generator<SessionExplanation> {
+  for (const one of shown) yield one.kind === "prepared" ? explainPrepared(one, desk) : explainSession(one, desk);
+}
+
+/** What one look found, laid out by session and rule. */
+type Desk = Question &
+  Readonly<{
+    evaluation: Evaluation;
+    findings: ReadonlyMap<NodeKey, readonly Finding[]>;
+    decisions: ReadonlyMap<NodeKey, readonly Decision[]>;
+    blockers: ReadonlySet<NodeKey>;
+    nameOf: NameOf;
+  }>;
+
+function deskOf(question: Question): Desk {
+  const { snapshot, rules, history, circumstances } = question;
+  const evaluation = evaluate(snapshot, rules, history);
+  const { decisions } = judge({ snapshot, evaluation }, history, { rules, circumstances });
+  return {
+    ...question,
+    evaluation,
+    findings: groupBy(evaluation.findings, ({ subject }) => subject.session.key),
+    decisions: groupBy(decisions, ({ evidence }) => evidence.victim.key),
+    blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
+    nameOf: namesIn(snapshot),
+  };
+}
+
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => NodeKey): ReadonlyMap<NodeKey, readonly T[]> {
+  const groups = new Map<NodeKey, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+function explainSession(session: Session, desk: Desk): SessionExplanation {
+  const { snapshot, rules, circumstances, evaluation, findings, decisions, nameOf, show } = desk;
+  // Every rule and condition asks who is behind it, and in a jam that is thousands.
+  const graph = remembering(evaluation.graph);
+  const standing = standingOf(session.key, { snapshot, graph, nameOf });
+  const subject = { ...evaluation.subjectOf(session), graph };
+  const never = neverText(session, nameOf, subjectKey(session) !== null);
+  const { mode } = circumstances;
+  const found = (rule: CompiledRule): Found => ({
+    finding: findings.get(session.key)?.find((one) => one.rule === rule) ?? null,
+    decision: decisions.get(session.key)?.find((one) => one.rule === rule.rule.name) ?? null,
+  });
+  return {
+    who: personOf(session, show),
+    standing,
+    never,
+    protection: never === null ? (circumstances.protection(session)?.reason.text ?? null) : null,
+    rules:
+      never === null
+        ? rules.map((rule) => explainRule(rule, { subject, standing }, { ...found(rule), mode }))
+        : decidedRules(session.key, desk),
+  };
+}
+
+function explainPrepared({ key, ...prepared }: Prepared, desk: Desk): SessionExplanation {
+  const { snapshot, evaluation, nameOf, decisions } = desk;
+  // A rule about prepared transactions themselves is not stopped by this.
+  const reachable = decisions.get(key)?.some(({ kind }) => kind !== "spare") === true;
+  return {
+    who: prepared,
+    standing: standingOf(key, { snapshot, graph: evaluation.graph, nameOf }),
+    never: reachable ? null : "it is a prepared transaction, and has no session to signal",
+    protection: null,
+    rules: decidedRules(key, desk),
+  };
+}
+
+function decidedRules(node: NodeKey, { rules, decisions, circumstances: { mode } }: Desk) {
+  return rules.flatMap((rule) => {
+    const decision = decisions.get(node)?.find((one) => one.rule === rule.rule.name);
+    return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
+  });
+}
+
+function personOf(session: Session, show: Question["show"]): Person {
+  const { kind, pid, sessionId, user, database, application, client, backendType, state, stateMs, query } = session;
+  const { transaction } = session;
+  const open = transaction.kind === "open" ? transaction : null;
+  return {
+    kind,
+    pid,
+    sessionId,
+    user,
+    database,
+    application,
+    client,
+    backendType,
+    state,
+    stateMs,
+    query: query === null ? null : show(query),
+    transaction: transaction.kind,
+    transactionMs: open?.ageMs ?? null,
+    hasWritten: open === null ? null : open.writeId !== null,
+  };
+}
+
+/** What is acted on comes first, what only waits last; null: it is of no interest. */
+function rank(one: Session | Prepared, { findings, decisions, blockers, evaluation: { graph } }: Desk): number | null {
+  const found = findings.get(one.key) ?? [];
+  if (found.some(({ inMs }) => inMs === 0)) return 0;
+  const waits = graph.waitsOf(one.key).length > 0;
+  if (blockers.has(one.key) && !waits) return 1;
+  if (found.length > 0 || decisions.has(one.key)) return 2;
+  if (blockers.has(one.key)) return 3;
+  if (waits) return 4;
+  if (one.kind === "prepared") return 5;
+  const ordinary = one.role === "client" && !one.own && one.group === null;
+  return ordinary && one.transaction.kind === "open" ? 6 : null;
+}
+
+const unranked = 7;
+
+function inOrder(desk: Desk) {
+  const due = ({ key }: Session | Prepared) =>
+    Math.min(longestMs, ...(desk.findings.get(key) ?? []).map(({ inMs }) => inMs));
+  return (a: Session | Prepared, b: Session | Prepared): number =>
+    (rank(a, desk) ?? unranked) - (rank(b, desk) ?? unranked) || due(a) - due(b) || ageOf(b) - ageOf(a);
+}
+
+const longestMs = Number.MAX_SAFE_INTEGER;
+
+function ageOf(one: Session | Prepared): number {
+  if (one.kind === "prepared") return one.ageMs ?? 0;
+  return (one.transaction.kind === "open" ? one.transaction.ageMs : one.connectedMs) ?? 0;
+}
+
+function isNamed(one: Session | Prepared, asked: string): boolean {
+  if (one.kind === "prepared") return one.gid === asked;
+  return one.pid === asked || `${one.pid},${one.sessionId}` === asked;
+}
+
+function restOf(left: readonly (Session | Prepared)[], busy: number): Explanation["rest"] {
+  const sessions = left.filter((one) => one.kind === "session");
+  const own = sessions.filter((one) => one.own).length;
+  const idle = sessions.filter((one) => !one.own && one.role === "client").length;
+  return { busy, idle, own, internal: sessions.length - own - idle };
+}
+
+/** What holds back every act on the target, and the successors of the last ones. */
+function hindrancesOf({ snapshot, history, circumstances }: Question): Explanation["hindrances"] {
+  const { mode, paused, leader, journalled, limits, atMs } = circumstances;
+  const { acts, cooldowns } = onServer(history, snapshot.serverId);
+  const switches: readonly [boolean, string, string][] = [
+    [mode === "observe", "observe", "mode is observe: nothing is signalled"],
+    [paused, "paused", "paused by hand: nothing is signalled"],
+    [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
+    [!journalled, "journal", "the journal cannot be written: nothing is signalled"],
+  ];
+  const over = overLimit(useLimits(acts, limits, atMs), "", limits);
+  const active = cooldowns.filter(({ untilMs }) => untilMs > atMs);
+  return [
+    ...switches.filter(([holds]) => holds).map(([, code, text]) => ({ code, text })),
+    ...(over === null ? [] : [over]),
+    ...active.map(({ rule, untilMs }) => ({
+      code: "cooldown",
+      text: `rule ${rule} has acted: who came to block its lock since is left alone for another ${spokenDuration(untilMs - atMs)}`,
+    })),
+  ];
+}

@@ -1,0 +1,138 @@
+import { isAct, type Opinion, type RecordedLook } from "./recorded-look.ts";
+import { isStale, notReplayed, type Replayed, replayLook, type Trial } from "./replay.ts";
+import { spokenDuration } from "./spoken-duration.ts";
+
+/** What one side would have done to one session, first. */
+export type Deed = Readonly<{
+  rule: string;
+  action: string;
+  /** The recorded look that shows it, and the moment before it at which a daemon would have looked itself. */
+  at: string;
+  dueAt: string | null;
+  reason: string;
+}>;
+
+/** One transaction (or session without one) that at least one side would have acted on. */
+export type Case = Readonly<{
+  target: string;
+  subject: string;
+  session: Readonly<{
+    pid: string | null;
+    sessionId: string;
+    user: string | null;
+    database: string | null;
+    application: string | null;
+    client: string | null;
+  }>;
+  before: Deed | null;
+  after: Deed | null;
+  /** What the side that did not act said of it when the other one did; null when it says nothing. */
+  instead: string | null;
+}>;
+
+/** How the two sides differ on it. */
+export type CaseKind = "added" | "removed" | "changed" | "same";
+
+/** Where the comparison of one target stands. */
+export type Comparison = Readonly<{
+  before: Replayed;
+  after: Replayed;
+  cases: ReadonlyMap<string, Case>;
+  looks: number;
+  /** Looks that had been seen already. */
+  stale: number;
+  /** Looks that the recorder had to leave out. */
+  missed: number;
+  /** Snapshots without a daemon's decisions. */
+  unjudged: number;
+  fromMs: number | null;
+  toMs: number | null;
+}>;
+
+/** `before`: null for what the daemon itself decided. */
+export type Sides = Readonly<{ before: Trial | null; after: Trial }>;
+
+export const notCompared: Comparison = {
+  before: notReplayed,
+  after: notReplayed,
+  cases: new Map(),
+  looks: 0,
+  stale: 0,
+  missed: 0,
+  unjudged: 0,
+  fromMs: null,
+  toMs: null,
+};
+
+/** One look more at this target. */
+export function compareLook(comparison: Comparison, look: RecordedLook, { before, after }: Sides): Comparison {
+  if (isStale(comparison.after, look)) return { ...comparison, stale: comparison.stale + 1 };
+  const { snapshot, judgement } = look;
+  const now = replayLook(comparison.after, look, after);
+  const then = before === null ? asRecorded(look) : replayLook(comparison.before, look, before);
+  const cases = new Map(comparison.cases);
+  for (const act of then.acts) enter(cases, look, { act, side: "before", others: now.opinions });
+  for (const act of now.acts) enter(cases, look, { act, side: "after", others: then.opinions });
+  return {
+    before: then.state ?? comparison.before,
+    after: now.state,
+    cases,
+    looks: comparison.looks + 1,
+    stale: comparison.stale,
+    missed: comparison.missed + (judgement?.missed ?? 0),
+    unjudged: comparison.unjudged + (judgement === null ? 1 : 0),
+    fromMs: Math.min(comparison.fromMs ?? snapshot.atMs, snapshot.atMs),
+    toMs: Math.max(comparison.toMs ?? snapshot.atMs, snapshot.atMs),
+  };
+}
+
+export function caseKind({ before, after }: Case): CaseKind {
+  if (before === null) return "added";
+  if (after === null) return "removed";
+  const same = before.rule === after.rule && before.action === after.action && before.at === after.at;
+  return same ? "same" : "changed";
+}
+
+type Acts = readonly Readonly<{ opinion: Opinion; dueMs: number | null }>[];
+
+function asRecorded({ judgement }: RecordedLook): Readonly<{ state: null; opinions: readonly Opinion[]; acts: Acts }> {
+  const opinions = judgement?.opinions ?? [];
+  return { state: null, opinions, acts: opinions.filter(isAct).map((opinion) => ({ opinion, dueMs: null })) };
+}
+
+type Entry = Readonly<{ act: Acts[number]; side: "before" | "after"; others: readonly Opinion[] }>;
+
+/** Only the first act on a session counts: what came after it is the recording's story, not the other side's. */
+function enter(cases: Map<string, Case>, { snapshot }: RecordedLook, { act, side, others }: Entry): void {
+  const { opinion, dueMs } = act;
+  const session = snapshot.sessions.find(({ key }) => key === opinion.victim);
+  const known = cases.get(opinion.subject);
+  if (session === undefined || (known !== undefined && known[side] !== null)) return;
+  const deed: Deed = {
+    rule: opinion.rule,
+    action: opinion.action,
+    at: snapshot.at,
+    dueAt: dueMs === null ? null : new Date(Math.round(dueMs)).toISOString(),
+    reason: opinion.text,
+  };
+  const { pid, sessionId, user, database, application, client } = session;
+  const first: Case = {
+    target: snapshot.target,
+    subject: opinion.subject,
+    session: { pid, sessionId, user, database, application, client },
+    before: null,
+    after: null,
+    instead: insteadOf(others.filter(({ subject }) => subject === opinion.subject)),
+  };
+  cases.set(opinion.subject, { ...(known ?? first), [side]: deed });
+}
+
+function insteadOf(opinions: readonly Opinion[]): string | null {
+  if (opinions.length === 0) return null;
+  return opinions.map((opinion) => `${opinion.rule} ${verdictText(opinion)}: ${opinion.text}`).join("; ");
+}
+
+function verdictText({ kind, by, inMs, action }: Opinion): string {
+  if (kind === "act") return action === "notify" ? "tells" : `does ${action}`;
+  return kind === "wait" ? `waits ${spokenDuration(inMs ?? 0)} more` : `spares it (${by ?? "unknown"})`;
+}

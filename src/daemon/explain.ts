@@ -1,0 +1,48 @@
+import { setImmediate as breathe } from "node:timers/promises";
+import { explaining } from "../core/explain.ts";
+import type { Basis, Explanation, Scope, SessionExplanation } from "../core/explanation.ts";
+import type { Snapshot } from "../core/snapshot.ts";
+import { queryText } from "../query-text.ts";
+import { circumstancesOf } from "./tick.ts";
+import type { Interlude } from "./watch.ts";
+
+/** One target's part of an explanation. */
+export type TargetExplanation = Explanation | Readonly<{ target: string; error: string }>;
+
+/** A look, and what stands around it. */
+export type Explainable = Readonly<{ snapshot: Snapshot; standing: Omit<Interlude, "link" | "signal"> }>;
+
+/** A look of its own at everybody and every lock; nothing comes of it but the answer. */
+export async function lookToExplain({ link, signal, ...standing }: Interlude): Promise<Explainable> {
+  return { snapshot: await link.read({ sessions: "all", locks: true }, signal), standing };
+}
+
+/** So long it keeps everything else in this process waiting, at most. */
+const breathMs = 20;
+
+/** What a look leads to, session by session. */
+export async function explainLook(
+  { snapshot, standing }: Explainable,
+  { scope, basis }: Readonly<{ scope: Scope; basis: Basis }>,
+): Promise<Explanation> {
+  const { settings, history } = standing;
+  const circumstances = circumstancesOf(standing, snapshot);
+  const show = await queryText(settings.queryText);
+  const { rules } = settings;
+  const { frame, sessions } = explaining({ snapshot, rules, history, circumstances, basis, scope, show });
+  const explained: SessionExplanation[] = [];
+  let since = performance.now();
+  for (const session of sessions) {
+    explained.push(session);
+    if (performance.now() - since < breathMs) continue;
+    await breathe();
+    since = performance.now();
+  }
+  return { ...frame, sessions: explained };
+}
+
+/** What a client asks about; anything that is no scope is everything of interest. */
+export function scopeOf(asked: unknown): Scope {
+  const { session, all } = typeof asked === "object" && asked !== null ? (asked as Partial<Scope>) : {};
+  return { session: typeof session === "string" ? session : null, all: all === true };
+}

@@ -1,0 +1,92 @@
+import pg from "pg";
+import type { Target } from "../../config/schema.ts";
+import type { Probe, Probed } from "../../core/decision.ts";
+import { LinkLost } from "../engine.ts";
+import { reasonOf } from "./names.ts";
+import type { Opened, OpenOptions } from "./open.ts";
+
+const limitsSql = `select /* lockwarden:probe */
+    pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('statement_timeout', $2, true)`;
+
+/** What a rollback leaves behind: locks and settings of the session. The limits above are local, and the pid stays ours. */
+const tidySql = "select /* lockwarden:probe */ pg_catalog.pg_advisory_unlock_all()";
+
+/** lock_timeout, and NOWAIT. */
+const lockNotAvailable = "55P03";
+
+/** Waiting for several locks, each for less than its timeout, is no proof of being stuck: it is cut, and counts as failed. */
+const patience = 2;
+
+export type Prober = Readonly<{
+  /** Opens what probes in this database will need, so that none needs a new connection in a pile-up. */
+  ready(database: string | undefined, signal: AbortSignal): Promise<void>;
+  probe(probe: Probe, signal: AbortSignal): Promise<Probed>;
+  close(): Promise<void>;
+}>;
+
+type Open = (target: Target, options: OpenOptions, signal: AbortSignal) => Promise<Opened>;
+
+/**
+ * Probes run on sessions of their own, one a database, opened once and kept: somebody else's statement must not be
+ * able to leave anything on the session that reads or the one that signals.
+ */
+export function prober(target: Target, open: Open): Prober {
+  const sessions = new Map<string | undefined, Opened>();
+  const session = async (database: string | undefined, signal: AbortSignal): Promise<Opened> => {
+    const known = sessions.get(database);
+    if (known?.isOpen() === true) return known;
+    const opened = await open(target, database === undefined ? {} : { database }, signal);
+    sessions.set(database, opened);
+    return opened;
+  };
+  return {
+    ready: async (database, signal) => void (await session(database, signal)),
+    probe: async (probe, signal) => {
+      const began = performance.now();
+      const ms = () => Math.round(performance.now() - began);
+      try {
+        const connection = await session(probe.database, signal);
+        return await run(connection, probe, target.statement_timeout, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        const hint = error instanceof LinkLost && error.hint !== null ? `; ${error.hint}` : "";
+        return { kind: "failed", ms: ms(), error: `${reasonOf(error)}${hint}` };
+      }
+    },
+    close: async () => {
+      await Promise.all([...sessions.values()].map((opened) => opened.close()));
+    },
+  };
+}
+
+async function run(
+  connection: Opened,
+  { sql, timeout }: Probe,
+  longestMs: number,
+  signal: AbortSignal,
+): Promise<Probed> {
+  // Not before the transaction: begin itself waits for nobody.
+  await connection.query("begin read write", [], signal);
+  let probed: Probed;
+  let began = performance.now();
+  const ms = () => Math.round(performance.now() - began);
+  try {
+    await connection.query(limitsSql, [String(timeout), String(Math.min(timeout * patience, longestMs))], signal);
+    began = performance.now();
+    await connection.query(sql, [], signal);
+    probed = { kind: "works", ms: ms() };
+  } catch (error) {
+    if (error instanceof LinkLost || signal.aborted) throw error;
+    const stuck = error instanceof pg.DatabaseError && error.code === lockNotAvailable;
+    probed = stuck ? { kind: "stuck", ms: ms() } : { kind: "failed", ms: ms(), error: reasonOf(error) };
+  }
+  try {
+    await connection.query("rollback", [], signal);
+    await connection.query(tidySql, [], signal);
+  } catch (error) {
+    // Whatever it has left behind goes with its session.
+    await connection.close();
+    throw error;
+  }
+  return probed;
+}

@@ -1,0 +1,48 @@
+import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream";
+import { constants, createGunzip } from "node:zlib";
+import type { RecordedLook } from "./core/recorded-look.ts";
+import { errorText } from "./owned-file.ts";
+import { NotRecorded, readLook } from "./recorded-snapshot.ts";
+import { textLines } from "./text-lines.ts";
+
+/** One line of a recording. `torn`: the last one, cut short by a crash or a full disk. `broken`: anything else that is no look. */
+export type RecordedLine =
+  | Readonly<{ kind: "look"; look: RecordedLook }>
+  | Readonly<{ kind: "torn" | "broken"; text: string }>;
+
+/** No look is nearly as long. */
+const longestLine = 256 * 1024 * 1024;
+
+/** Every look of one file, oldest first, read as a stream; .gz files are unpacked. Never throws. */
+export async function* recordedLooks(file: string): AsyncGenerator<RecordedLine> {
+  let line = 0;
+  try {
+    for await (const { text, ended } of textLines(bytesOf(file), longestLine)) {
+      line += 1;
+      if (text?.trim() !== "") yield lineOf(text, `${file}:${line}`, ended);
+    }
+  } catch (error) {
+    yield { kind: "broken", text: `${file}: cannot be read behind line ${line}: ${errorText(error)}` };
+  }
+}
+
+function lineOf(text: string | null, where: string, ended: boolean): RecordedLine {
+  if (text === null) return { kind: "broken", text: `${where}: expected a recorded look, got a line without end` };
+  try {
+    return { kind: "look", look: readLook(text, where) };
+  } catch (error) {
+    if (!(error instanceof NotRecorded)) throw error;
+    return { kind: error.isCut && !ended ? "torn" : "broken", text: error.message };
+  }
+}
+
+function bytesOf(file: string): AsyncIterable<Buffer> {
+  const bytes = createReadStream(file);
+  if (!file.endsWith(".gz")) return bytes as AsyncIterable<Buffer>;
+  // What a crash cut short is unpacked as far as it goes.
+  const unpacked = createGunzip({ finishFlush: constants.Z_SYNC_FLUSH });
+  // An error of either ends the other, and shows where the bytes are taken.
+  pipeline(bytes, unpacked, () => undefined);
+  return unpacked as AsyncIterable<Buffer>;
+}

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { assertEnded } from "../support/clean-output.ts";
+import { lockwarden, place } from "../support/lockwarden.ts";
+import { loginService } from "../support/login-service.ts";
+import { eventually } from "../support/servers.ts";
+
+const { admin, url, person } = await loginService();
+await admin.query("create role web login");
+await admin.query("create database shop");
+
+type Checked = Readonly<{ targets: readonly Readonly<{ warnings: { rule: string | null; text: string }[] }>[] }>;
+
+/** The configured rules, and what check says of them. */
+async function told(
+  rules: string,
+  ...words: string[]
+): Promise<Readonly<{ code: number | null; out: string; texts: string[] }>> {
+  const here = await place(`targets: [{name: app, url: "${url}"}]\nrules:\n${rules}`);
+  const ended = await lockwarden(["check", ...words, "--config", here.config]);
+  const json = await lockwarden(["check", "--json", "--config", here.config]);
+  const { targets } = JSON.parse(json.out) as Checked;
+  return {
+    code: ended.code,
+    out: ended.out,
+    texts: targets.flatMap(({ warnings }) => warnings.map(({ text }) => text)),
+  };
+}
+
+const stuck = `- name: stuck-login
+  match: {state: idle in transaction, idle_for: 30s, blocks: {tables: [public.user_session], for: 5s}}
+  steps: [terminate]`;
+
+test("a rule that the server's own timeout always forestalls is told, for the role it is set for", async (t) => {
+  t.after(() => admin.query("alter role web reset all; alter role login_service reset all"));
+  assert.deepEqual((await told(stuck)).texts, []);
+  await admin.query("alter role web set idle_in_transaction_session_timeout = '10s'");
+  const { code, out, texts } = await told(stuck);
+  assert.deepEqual(texts, [
+    "rule stuck-login can never act on sessions of role web: the server's idle_in_transaction_session_timeout (10 s, set for role web) acts first, unless a session sets its own; the rule asks for idle_for 30 s",
+  ]);
+  assert.equal(code, 0);
+  assert.match(
+    out,
+    /^app: warning: .*\n(?: .*\n)* {2}warning: rule stuck-login can never act on sessions of role web: /m,
+  );
+  assert.match(out, /\n2 warnings: no failure, so the exit code stays 0; --strict makes it 1\n$/);
+  assert.equal((await told(stuck, "--strict")).code, 1);
+});
+
+test("and so it is: the server ends such a session before the rule would", async (t) => {
+  t.after(() => admin.query("alter role web reset all"));
+  await admin.query("alter role web set idle_in_transaction_session_timeout = '10ms'");
+  const idle = await person("web-1", "web");
+  await idle.query("begin").catch(() => undefined);
+  await eventually(async () => {
+    const { rowCount } = await admin.query("select from pg_stat_activity where usename = 'web'");
+    return rowCount === 0;
+  });
+});
+
+test("that all rules come in time is told too, with what they were compared with", async (t) => {
+  t.after(() => admin.query("alter database shop reset all"));
+  await admin.query("alter database shop set lock_timeout = '1min'");
+  const { out, texts } = await told(stuck);
+  assert.deepEqual(texts, []);
+  const said = out.replaceAll(/\s+/g, " ");
+  assert.match(said, / ok: every rule acts before the server's own lock_timeout \(1 min, set for database shop\) /);
+});
+
+test("misspelt names are told with what was meant, the warnings of a rule together", async () => {
+  const { texts } = await told(`- name: first
+  match: {users: login_servce, idle_for: 1m, blocks: {tables: [public.user_sesion], for: 5s}}
+  steps: [terminate]
+- name: second
+  match: {databases: shopp, idle_for: 1m}
+  except: {users: migrator}
+  steps: [terminate]`);
+  assert.deepEqual(texts, [
+    "rule first: match.users: no role login_servce on target app: did you mean login_service?",
+    "rule first: match.blocks.tables: no table public.user_sesion on target app: did you mean public.user_session?",
+    "rule second: except.users: no role migrator on target app",
+    "rule second: match.databases: no database shopp on target app: did you mean shop?",
+  ]);
+});
+
+test("names with control characters steer no terminal", async (t) => {
+  const name = 'evil\u001b[2J"';
+  const quoted = `"${name.replaceAll('"', '""')}"`;
+  await admin.query(`create role ${quoted} login`);
+  await admin.query(`alter role ${quoted} set idle_in_transaction_session_timeout = '10s'`);
+  t.after(() => admin.query(`drop role ${quoted}`));
+  const here = await place(`targets: [{name: app, url: "${url}"}]\nrules:\n${stuck}`);
+  for (const words of [[], ["--json"]]) {
+    const ended = await lockwarden(["check", ...words, "--config", here.config]);
+    assertEnded(ended, { code: 0, out: /evil(?:\\u001b|\\\\u001b)/ });
+  }
+});

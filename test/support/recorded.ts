@@ -1,0 +1,48 @@
+import { patterns } from "../../src/config/patterns.ts";
+import { configSchema } from "../../src/config/schema.ts";
+import type { Decision } from "../../src/core/decision.ts";
+import { compileProtection } from "../../src/core/guards.ts";
+import { type Judgement, opinionOf, type RecordedLook } from "../../src/core/recorded-look.ts";
+import type { Trial } from "../../src/core/replay.ts";
+import { compileRules } from "../../src/core/rules.ts";
+import type { Snapshot } from "../../src/core/snapshot.ts";
+
+/** A config on trial. */
+export function trial(source: Readonly<{ rules: readonly object[]; protect?: object; limits?: object }>): Trial {
+  const config = configSchema.parse({ ...source, targets: [{ name: "app", url: "postgres://lockwarden@db/app" }] });
+  return {
+    rules: compileRules(config.rules, patterns),
+    circumstances: {
+      config: "digest",
+      mode: "enforce",
+      paused: false,
+      leader: true,
+      journalled: true,
+      protection: compileProtection(config.protect, patterns),
+      protectMaintenance: config.protect.maintenance,
+      limits: config.limits,
+    },
+  };
+}
+
+/** A look as the flight recorder keeps it. */
+export function recorded(
+  snapshot: Snapshot,
+  decisions: readonly Decision[],
+  more: Partial<Judgement> = {},
+): RecordedLook {
+  const judgement: Judgement = {
+    run: "r1",
+    connection: 1,
+    config: "old",
+    mode: "enforce",
+    paused: false,
+    leader: true,
+    journalled: true,
+    opinions: decisions.map((decision) => opinionOf(decision, null)),
+    missed: 0,
+    freedom: null,
+    ...more,
+  };
+  return { snapshot, judgement };
+}
