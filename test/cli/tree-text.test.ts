@@ -177,7 +177,7 @@ test("prepared transactions, blockers that cannot be seen and sessions that show
   assert.equal(
     textOf(seen),
     `app (postgres 18.4): 3 sessions wait for a lock, the longest for 3 s
-1,65a.1  batch, user app, database app, from 10.0.0.1
+1,65a.1  batch, user app, database app
 │  state unknown (not tracked, or hidden from our role), blocks 1
 └─ 2 web (app) waits 3 s for a row of public.user_session (ShareLock)
 prepared transaction it's, transaction 7, user bank, database app
