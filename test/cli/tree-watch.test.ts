@@ -12,8 +12,8 @@ const other = await server();
 const proxy = await silentProxy(other.port);
 const crashed = await service.person("web-1");
 await abandon(crashed, 1);
-for (let place = 2; place <= 30; place++) {
-  const waiter = await service.person(`web-${place}`);
+for (let number = 2; number <= 30; number++) {
+  const waiter = await service.person(`web-${number}`);
   logIn(waiter, 1).catch(() => undefined);
 }
 await eventually(async () => {
@@ -55,7 +55,7 @@ async function assertGivenBack(run: TerminalRun): Promise<void> {
   assert.ok(out.lastIndexOf("\u001b[?7h") > out.lastIndexOf("\u001b[?7l"), "lines are not wrapped");
 }
 
-test("in a terminal one look is cut to its width and coloured, without NO_COLOR only", { skip }, async () => {
+test("in a terminal one look is cut to its width and coloured, but not with NO_COLOR", { skip }, async () => {
   const once = ["tree", "--config", here.config];
   const coloured = inTerminal(once, size);
   const { code, out } = await coloured.ended;
@@ -66,7 +66,8 @@ test("in a terminal one look is cut to its width and coloured, without NO_COLOR 
   for (const line of cut) assert.equal(line.length, 80);
   const quiet = inTerminal(once, size, { NO_COLOR: "1" });
   assert.ok(!(await quiet.ended).out.includes("\u001b"));
-  assert.deepEqual((await lockwarden(once)).out.match(/…|\u001b/g), null);
+  const piped = (await lockwarden(once)).out;
+  assert.ok(!piped.includes("…") && !piped.includes("\u001b"), piped);
 });
 
 test("--watch fills the screen, cuts what does not fit, and gives the terminal back at Ctrl-C", { skip }, async () => {
@@ -124,7 +125,7 @@ test("one that does not answer does not hide the others, and a lost one is told 
   assert.match(run.screen().join("\n"), /other \(postgres .*\): nobody waits/);
   const before = run.written().length;
   await other.restart("immediate");
-  await eventually(() => /other: .*\n(?:.*\n)*.*trying again/.test(run.written().slice(before)));
+  await eventually(() => /other: (?:cannot|the) connect[^]*again/.test(run.written().slice(before)));
   await shows(run, /other \(postgres .*\): nobody waits/);
   run.type("q");
   await assertGivenBack(run);

@@ -117,7 +117,11 @@ test("a cycle behind a root, or behind another cycle, hangs on it", () => {
   const behindRoot = snapshot()
     .waits(1, { on: [2, 9], for: "2s" })
     .waits(2, { on: 1, for: "1s" });
-  assert.equal(drawing(treeOf(behindRoot.build())), "9(1(2(^1)))");
+  const hung = treeOf(behindRoot.build());
+  assert.equal(drawing(hung), "9(1(2(^1)))");
+  const cycleOf = (node: string) => hung.branches.get(node)?.map(({ cycle }) => cycle);
+  // What it waits for there is no part of the cycle.
+  assert.deepEqual([cycleOf("9"), cycleOf("1")], [[[]], [["1"]]]);
   const behindCycle = snapshot()
     .waits(1, { on: [2, 3] })
     .waits(2, { on: 1 })

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 import { textWidth } from "../../src/cli/terminal-text.ts";
 import type { Ended } from "./lockwarden.ts";
@@ -43,6 +44,8 @@ export function inTerminal(
   const child = spawn("script", ["-qec", lines.join("\n"), "/dev/null"], {
     env: { PATH: process.env["PATH"], TERM: "xterm-256color", SHELL: "/bin/sh", ...env },
   });
+  // Whoever is still there when a test has failed is hung up on.
+  after(() => child.kill("SIGKILL"));
   let written = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     written += chunk;
