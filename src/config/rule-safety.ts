@@ -1,5 +1,6 @@
 import { formatDuration } from "./duration.ts";
 import type { Finding, Path } from "./mistake.ts";
+import { narrowsPrepared, preparedMistakes } from "./prepared-safety.ts";
 import { states as allStates, type Conditions, type Rule, type Step } from "./schema.ts";
 
 // What a rule means, beyond its form: refused is what could end the wrong session, or could never do anything.
@@ -14,7 +15,9 @@ const shortestForMs = 2 * deadlockTimeoutMs;
 export function ruleSafety(rule: Rule): Safety {
   const found = [
     ...conditionMistakes(rule),
-    ...(rule.steps.some(isActing) ? actingMistakes(rule) : []),
+    ...activeMistakes(rule),
+    ...(rule.steps.some(isActing) && rule.match.prepared === undefined ? actingMistakes(rule) : []),
+    ...preparedMistakes(rule),
     ...impossibleMistakes(rule.match),
     ...ladderMistakes(rule),
   ];
@@ -22,7 +25,7 @@ export function ruleSafety(rule: Rule): Safety {
 }
 
 function isActing(step: Step): boolean {
-  return step === "cancel" || step === "terminate";
+  return typeof step !== "object" && step !== "notify";
 }
 
 function isWait(step: Step | undefined): boolean {
@@ -40,6 +43,7 @@ function realConditions(conditions: Conditions): readonly string[] {
 
 function isReal(key: string, value: Conditions[keyof Conditions]): boolean {
   if (value === undefined || key === "backend_types") return false; // only client backends are ever victims
+  if (key === "prepared") return narrowsPrepared(value as NonNullable<Conditions["prepared"]>);
   if (key === "query") return value !== "";
   if (key === "state")
     return Array.isArray(value) && value.length > 0 && !allStates.every((state) => value.some((one) => one === state));
@@ -60,6 +64,14 @@ function conditionMistakes({ match, except }: Rule): readonly Finding[] {
   if (except !== undefined && Object.keys(except).length === 0)
     found.push(finding(["except"], "expected at least one condition, or no except at all, got none"));
   return found;
+}
+
+function activeMistakes({ active = [] }: Rule): readonly Finding[] {
+  return active.flatMap(({ days, hours }, index) =>
+    days === undefined && hours === undefined
+      ? [finding(["active", ...(active.length === 1 ? [] : [index])], "expected days or hours, got neither")]
+      : [],
+  );
 }
 
 function actingMistakes({ match }: Rule): readonly Finding[] {

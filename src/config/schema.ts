@@ -1,6 +1,14 @@
 import { z } from "zod";
 import { durationPattern, parseDuration } from "./duration.ts";
 import { addressMistake, globMistake, mailAddressMistake, regexMistake, timeZoneMistake } from "./patterns.ts";
+import {
+  dayRangeForm,
+  dayRangePattern,
+  hourRangeForm,
+  hourRangePattern,
+  parseDayRange,
+  parseHourRange,
+} from "./windows.ts";
 
 // The one source of the config: its types, its defaults, its JSON Schema and its reference page.
 // What a key means beyond its form (unsafe rules, names that refer to nothing) is judged in rule-safety.ts.
@@ -110,6 +118,11 @@ const waits = z.strictObject({
     .describe("Kinds of lock that count."),
 });
 
+const prepared = z.strictObject({
+  gid: globs.optional().describe("Its gid, the name that PREPARE TRANSACTION gave it; `*` and `?` are wild."),
+  for: duration.optional().describe("Prepared at least so long ago."),
+});
+
 const conditions = z.strictObject({
   state: some(z.enum(states)).optional().describe("The session's state."),
   idle_for: duration
@@ -136,20 +149,52 @@ const conditions = z.strictObject({
   holds: holds.optional().describe("It holds such a lock."),
   blocks: blocks.optional().describe("It blocks others; the victim is the root of the chain."),
   waits: waits.optional().describe("It waits for a lock: a rule for waiters."),
-  xmin_age: whole(1, 2_147_483_647).optional().describe("Its snapshot holds back at least so many transactions."),
+  xmin_age: whole(1, 2_147_483_647)
+    .optional()
+    .describe("Its snapshot (of a prepared transaction: its own id) holds back at least so many transactions."),
   has_written: z
     .boolean()
     .optional()
     .describe("Its transaction has been given an id because it wrote (true), or has not (false)."),
+  prepared: prepared
+    .optional()
+    .describe(
+      "A rule about prepared transactions, which have no session; beside it only `users` (the owner), `databases`, `holds`, `blocks` and `xmin_age`.",
+    ),
 });
 
 const step = z.union(
   [
-    z.enum(["notify", "cancel", "terminate"]),
+    z.enum(["notify", "cancel", "terminate", "rollback-prepared"]),
     z.strictObject({ wait: duration.describe("Wait before the next step.") }),
   ],
-  { error: "notify, cancel, terminate or {wait: DURATION}" },
+  { error: "notify, cancel, terminate, rollback-prepared or {wait: DURATION}" },
 );
+
+const timeZone = textOf("a time zone such as Europe/Berlin", timeZoneMistake).meta({ title: "time zone" });
+
+/** A text that a pure function reads; null is none of that form. */
+function readAs<T>(form: string, pattern: RegExp, read: (written: string) => T | null) {
+  return z
+    .string({ error: form })
+    .regex(pattern, { error: form, abort: true })
+    .transform((written, context) => {
+      const value = read(written);
+      if (value !== null) return value;
+      context.issues.push({ code: "custom", input: written, message: form });
+      return z.NEVER;
+    });
+}
+
+const activeWindow = z.strictObject({
+  days: some(readAs(dayRangeForm, dayRangePattern, parseDayRange).meta({ title: "day or range of days" }))
+    .optional()
+    .describe("Such as mon-fri, sat or fri-mon; left out: every day. A night belongs to the day on which it begins."),
+  hours: some(readAs(hourRangeForm, hourRangePattern, parseHourRange).meta({ title: "hours" }))
+    .optional()
+    .describe("Such as 08:00-18:00, or 22:00-06:00 over midnight; left out: the whole day. The end is not in it."),
+  timezone: timeZone.describe("Whose clocks count, such as Europe/Berlin or UTC."),
+});
 
 export const ruleSchema = z.strictObject({
   name: name.describe("Names the rule in logs, journal and notices; unique."),
@@ -159,6 +204,9 @@ export const ruleSchema = z.strictObject({
   except: conditions.optional().describe("Any of these spares; an unknown value spares too."),
   steps: z.array(step).min(1, { error: "at least one step" }).describe("The ladder, from gentle to firm."),
   notify: some(name).optional().describe("Channels that are told; left out: all of them."),
+  active: some(activeWindow)
+    .optional()
+    .describe("Only while the clocks show a time in one of these windows; outside them the rule finds nobody."),
   victims: z.enum(["all", "oldest"]).default("all").describe("oldest: only the one whose transaction began first."),
   cooldown: duration.prefault("30s").describe("After an act, successors on the same lock are left alone for so long."),
 });
@@ -176,9 +224,7 @@ const target = z.strictObject({
   password_file: text.optional().describe("A file that holds the password; read at every connect."),
   mode: z.enum(modes).optional().describe("observe: only tell on this target, whatever the mode above says."),
   poll: text.default("5s").describe("When to look: a duration, or a cron expression of five or six fields."),
-  timezone: textOf("a time zone such as Europe/Berlin", timeZoneMistake)
-    .optional()
-    .describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
+  timezone: timeZone.optional().describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
   statement_timeout: duration.prefault("5s").describe("Longest time for one of Lockwarden's own statements."),
   lock_timeout: duration.prefault("1s").describe("Longest time one of Lockwarden's own statements waits for a lock."),
   connect_timeout: duration.prefault("10s").describe("Longest time to connect."),
@@ -267,13 +313,10 @@ export const configSchema = z.strictObject({
 /** Named in the documentation, refused by name until they do something. */
 export const notYet: Readonly<Record<string, readonly string[]>> = {
   "": ["http", "digest"],
-  "rules.*": ["active", "probe"],
-  "rules.*.match": ["prepared"],
-  "rules.*.except": ["prepared"],
+  "rules.*": ["probe"],
 };
 export const notYetValues: Readonly<Record<string, readonly string[]>> = {
   "targets.*.engine": ["opengauss", "gaussdb", "oceanbase"],
-  "rules.*.steps.*": ["rollback-prepared"],
   "channels.*.type": ["webhook", "slack", "teams", "pagerduty", "alertmanager", "exec"],
 };
 

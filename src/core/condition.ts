@@ -1,7 +1,7 @@
 import type { Conditions } from "../config/schema.ts";
 import { anyGlob } from "./glob.ts";
 import type { History } from "./history.ts";
-import { isIdleInTransaction, type Ms, type NodeKey, type Session, type Text } from "./session.ts";
+import { isIdleInTransaction, type Ms, type NodeKey, type Prepared, type Session, type Text } from "./session.ts";
 import type { Hold, Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { WaitGraph } from "./wait-graph.ts";
@@ -14,6 +14,8 @@ export const unknown: Distance = Number.NaN;
 /** One session as the conditions see it. */
 export type Subject = Readonly<{
   session: Session;
+  /** The prepared transaction that `session` only stands in for. */
+  prepared?: Prepared;
   snapshot: Snapshot;
   graph: WaitGraph;
   sessions: ReadonlyMap<NodeKey, Session>;
@@ -161,7 +163,7 @@ export function ageConditions(source: Conditions): Condition[] {
 }
 
 /** never, when the age does not count in this state. */
-function remaining(ageMs: Ms, wantedMs: number): Distance {
+export function remaining(ageMs: Ms, wantedMs: number): Distance {
   if (ageMs === null) return unknown;
   if (ageMs === never) return never;
   return Math.max(0, wantedMs - ageMs);

@@ -15,7 +15,7 @@ export type Evidence = Readonly<{
   waiters: readonly Session[];
 }>;
 
-/** One wait that must still be there, blocked by that pid, when the signal goes out. */
+/** One wait that must still be there, blocked by that pid (0: a prepared transaction), when the signal goes out. */
 export type GuardEdge = Readonly<{
   waiterPid: string;
   blockerPid: string;
@@ -64,7 +64,8 @@ export type SpareBy =
   | "other-rule"
   | "done"
   | "victims"
-  | "journal";
+  | "journal"
+  | "inactive";
 
 type Judged = Readonly<{
   /** One incident: this rule and this transaction (or session). */

@@ -13,6 +13,7 @@ import {
   subjectKey,
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
+import { standIn } from "./prepared.ts";
 import type { CompiledRule, Evaluation } from "./rules.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -47,15 +48,17 @@ function blockingNow(
   const now = new Map<string, number>();
   if (snapshot.waits === null) return now;
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
+  const prepared = new Map<NodeKey, Session>(snapshot.prepared.map((one) => [one.key, standIn(one)]));
   const blockers = new Set(snapshot.waits.flatMap((wait) => wait.blockers.map((blocker) => blocker.node)));
   for (const node of blockers) {
-    const session = sessions.get(node);
+    const session = prepared.get(node) ?? sessions.get(node);
     const key = session === undefined ? null : subjectKey(session);
     if (session === undefined || key === null) continue;
     const subject = { session, snapshot, graph, sessions, history: before };
     for (const rule of rules) {
       // A rule about roots counts from when the session became one.
       if (rule.rule.match.blocks === undefined || (rule.ownWait === null && !graph.isRoot(node))) continue;
+      if ((rule.rule.match.prepared !== undefined) !== prepared.has(node)) continue;
       const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
       if (ms !== null) now.set(incidentKey(rule.rule.name, key), snapshot.atMs - ms);
     }
@@ -80,18 +83,23 @@ function freedomNow(before: History, snapshot: Snapshot): Map<string, Freedom> {
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
 function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
-  const present = new Set(snapshot.sessions.map(subjectKey).filter((key) => key !== null));
+  const everybody = [...snapshot.sessions, ...snapshot.prepared.map(standIn)];
+  const present = new Set(everybody.map(subjectKey).filter((key) => key !== null));
   for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {
     if (present.has(incident.subject)) now.set(key, { ...incident, matched: false });
   }
-  const open = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  const halted = new Set(evaluation.findings.filter((one) => one.halted).map(keyOf));
+  for (const [key, incident] of now) if (halted.has(key)) now.set(key, { ...incident, halted: true });
+  const met = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  const open = met.filter((one) => !one.halted);
   for (const { rule, key: subject } of [...open, ...evaluation.untouchables]) {
     const key = incidentKey(rule.rule.name, subject);
     const known = before.incidents.get(key);
     const stepSinceMs = known?.matched === true ? known.stepSinceMs : snapshot.atMs;
-    const incident = now.get(key) ?? {
+    const kept = now.get(key);
+    const fresh = {
       key,
       rule: rule.rule.name,
       subject,
@@ -101,9 +109,19 @@ function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluatio
       done: false,
       told: null,
     };
+    const incident = kept?.halted === true ? anew(kept) : (kept ?? fresh);
     now.set(key, { ...incident, stepSinceMs, matched: true });
   }
   return now;
+}
+
+function keyOf({ rule, key }: Evaluation["findings"][number]): string {
+  return incidentKey(rule.rule.name, key);
+}
+
+/** The rule's hours have come again: from its first step on; who was told of what stays known. */
+function anew(incident: Incident): Incident {
+  return { ...incident, step: 0, cancelled: false, halted: false };
 }
 
 /** Whoever queues behind a successor becomes one. */
@@ -134,7 +152,7 @@ export function afterOutcome(
 ): History {
   const { victim } = decision.evidence;
   const incident = history.incidents.get(decision.incident);
-  if (victim.kind !== "session" || incident === undefined) return history;
+  if (incident === undefined) return history;
   const incidents = new Map(history.incidents);
   const next = stepAfter(incident, decision, outcome, rule, atMs);
   if (next === null) incidents.delete(incident.key);

@@ -1,7 +1,9 @@
 import type { Conditions, Rule } from "../config/schema.ts";
+import { type Activity, activeHours } from "./active-window.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
-import { type History, incidentKey, onServer, subjectKey } from "./history.ts";
+import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
 import { type CountedFrom, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { preparedConditions, standIn } from "./prepared.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
 import { type Untouchable, untouchables } from "./untouchable.ts";
@@ -12,6 +14,8 @@ export type CompiledRule = Readonly<{
   rule: Rule;
   /** Its ladder has a step that signals. */
   acts: boolean;
+  /** Whether it looks for anybody at this moment (ms since 1970, by the server's clock), and the ms until that changes. */
+  activeAt: (atMs: number) => Activity;
   match: readonly Condition[];
   /** The same, cheapest first: whom an age already rules out is not asked for patterns and locks. */
   tests: readonly Condition[];
@@ -31,6 +35,8 @@ export type Finding = Readonly<{
   inMs: number;
   /** The condition of `except` that spares it, and whether it did so because it is unknown. */
   excepted: Readonly<{ condition: Condition; unknown: boolean }> | null;
+  /** The rule's hours are over while this one is on its ladder; it is not asked whether it still matches. */
+  halted: boolean;
 }>;
 
 export type Evaluation = Readonly<{
@@ -46,10 +52,10 @@ const everything: NonNullable<Conditions["blocks"]> = { waiters: 1, locktypes: [
 
 export function compileRules(rules: readonly Rule[], patterns: Patterns): CompiledRule[] {
   return rules.map((rule) => {
-    const acts = rule.steps.some((step) => step === "cancel" || step === "terminate");
+    const acts = rule.steps.some((step) => typeof step !== "object" && step !== "notify");
     const context = { rule: rule.name, acts, patterns };
     const compile = (source: Conditions) => {
-      const session = sessionConditions(source, context);
+      const session = [...preparedConditions(source), ...sessionConditions(source, context)];
       const ages = ageConditions(source);
       const locks = lockConditions(source, context);
       return { inOrder: [...session, ...ages, ...locks], cheapestFirst: [...ages, ...session, ...locks] };
@@ -58,6 +64,7 @@ export function compileRules(rules: readonly Rule[], patterns: Patterns): Compil
     return {
       rule,
       acts,
+      activeAt: activeHours(rule.active),
       match: match.inOrder,
       tests: match.cheapestFirst,
       except: rule.except === undefined ? [] : compile(rule.except).inOrder,
@@ -74,24 +81,50 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const sessions = new Map<NodeKey, Session>(snapshot.sessions.map((session) => [session.key, session]));
   const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
   const cancelled = new Set([...history.incidents.values()].filter((one) => one.cancelled).map((one) => one.key));
-  const candidates = candidateRules(snapshot, graph, rules);
+  const active = rules.filter((rule) => rule.activeAt(snapshot.atMs).active);
+  const resting = rules.filter((rule) => !active.includes(rule));
+  const candidates = candidateRules(snapshot, graph, active);
   const findings: Finding[] = [];
   let needsLocks = snapshot.waits === null && snapshot.contended;
-  for (const session of snapshot.sessions) {
-    if (session.role !== "client" || session.own || session.group !== null) continue;
-    const key = subjectKey(session);
-    if (key === null) continue;
-    const held = holds === null ? null : (holds.get(session.key) ?? []);
-    const subject: Subject = { session, snapshot, graph, sessions, history, holds: held };
-    for (const rule of candidates(session.key)) {
+  const judge = (subject: Subject, candidate: readonly CompiledRule[]) => {
+    const key = subjectKey(subject.session);
+    if (key === null) return;
+    for (const rule of candidate) {
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
       if (needsLocks || snapshot.waits !== null || finding.inMs > 0) continue;
       needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
+    for (const rule of resting) {
+      if (isOnLadder(history.incidents.get(incidentKey(rule.rule.name, key))))
+        findings.push({ rule, subject, key, inMs: 0, excepted: null, halted: true });
+    }
+  };
+  const subjectOf = (session: Session): Subject => {
+    const held = holds === null ? null : (holds.get(session.key) ?? []);
+    return { session, snapshot, graph, sessions, history, holds: held };
+  };
+  for (const session of snapshot.sessions) {
+    if (session.role === "client" && !session.own && session.group === null)
+      judge(subjectOf(session), candidates(session.key));
   }
-  return { findings, needsLocks, untouchables: untouchables(snapshot, rules, graph, sessions), graph };
+  const aboutPrepared = active.filter(isAboutPrepared);
+  for (const prepared of snapshot.prepared) judge({ ...subjectOf(standIn(prepared)), prepared }, aboutPrepared);
+  // What a rule is about by itself needs no other one that only tells of it.
+  const met = findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  const known = new Set(met.map(({ subject }) => subject.session.key));
+  const beyondReach = untouchables(snapshot, active, graph, sessions).filter(({ victim }) => !known.has(victim.key));
+  return { findings, needsLocks, untouchables: beyondReach, graph };
+}
+
+function isAboutPrepared({ rule }: CompiledRule): boolean {
+  return rule.match.prepared !== undefined;
+}
+
+/** The rule has begun with it, and has something left to do. */
+function isOnLadder(incident: Incident | undefined): boolean {
+  return incident !== undefined && !incident.done && incident.step > 0;
 }
 
 function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {
@@ -106,12 +139,13 @@ function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Ho
 
 /** The rules that can be about a session, as far as it waits; which does not show before the locks have been read. */
 function candidateRules(snapshot: Snapshot, graph: WaitGraph, rules: readonly CompiledRule[]) {
-  const aboutWaiters = rules.filter((rule) => rule.ownWait !== null);
+  const aboutSessions = rules.filter((rule) => !isAboutPrepared(rule));
+  const aboutWaiters = aboutSessions.filter((rule) => rule.ownWait !== null);
   return (node: NodeKey): readonly CompiledRule[] => {
-    if (snapshot.waits === null) return rules;
+    if (snapshot.waits === null) return aboutSessions;
     if (graph.inCycle(node)) return [];
     // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
-    return graph.isRoot(node) ? rules : aboutWaiters;
+    return graph.isRoot(node) ? aboutSessions : aboutWaiters;
   };
 }
 
@@ -126,7 +160,7 @@ function find(rule: CompiledRule, subject: Subject, key: string, cancelled: Read
     if (!(distance < Number.POSITIVE_INFINITY)) return null;
     inMs = Math.max(inMs, distance);
   }
-  return { rule, subject, key, inMs, excepted: exception(rule, subject) };
+  return { rule, subject, key, inMs, excepted: exception(rule, subject), halted: false };
 }
 
 /** Without the locks, a condition on them is passed over when somebody might fulfil it, and false when nobody waits. */

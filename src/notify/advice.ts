@@ -61,6 +61,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   "other-rule": "Another rule acts on it.",
   victims: "The rule takes only the oldest of several.",
   journal: "The journal cannot be written, and without it nothing is acted on.",
+  inactive: "The rule's hours are over.",
 };
 
 /** What the reader is to do. */
@@ -91,6 +92,7 @@ function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
     case "survived":
       return byHand(victim);
     case "denied":
+      if (victim.kind === "prepared") return byHand(victim);
       return ["Grant what is missing; this prints the SQL: lockwarden check"];
     case "failed":
       return ["Look at the reason above and at the log; then, if it still blocks:", ...byHand(victim)];
@@ -114,6 +116,7 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
     case "idle":
     case "done":
     case "no-transaction":
+    case "inactive":
       return byHand(victim);
     case "journal":
       return ["Make room for the journal in state_dir now: until then lockwarden ends nobody.", ...byHand(victim)];

@@ -7,6 +7,7 @@ import { act } from "./guard.ts";
 import { leaseOn } from "./lease.ts";
 import { type Opened, openConnection } from "./open.ts";
 import { prove } from "./prove.ts";
+import { rollbackPrepared } from "./rollback-prepared.ts";
 import { createReader } from "./snapshot.ts";
 
 const waitAgeSince = 140_000;
@@ -33,8 +34,13 @@ async function openActor(target: Target, reader: Opened, signal: AbortSignal): P
   const actor = await openConnection(target, { database }, signal).catch((error: unknown) => {
     throw error instanceof LinkLost && isAboutDatabase(error) ? leaderDenied(error, target, reader) : error;
   });
-  if (actor.server.serverId === reader.server.serverId) return actor;
-  await actor.close();
+  return await onServer(reader.server.serverId, target, actor);
+}
+
+/** The same connection, unless another server answers: then it is closed. */
+async function onServer(serverId: string, target: Target, opened: Opened): Promise<Opened> {
+  if (opened.server.serverId === serverId) return opened;
+  await opened.close();
   throw new LinkLost(
     "unreachable",
     `two connections to ${target.name} reached two servers, or one that restarted in between`,
@@ -57,13 +63,15 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 }
 
 function link(target: Target, reader: Opened, actor: Opened): Link {
-  const { serverId: _, ...facts } = reader.server;
+  const { serverId, ...facts } = reader.server;
   const lease = leaseOn(actor);
+  const openOther = async (database: string, signal: AbortSignal): Promise<Opened> =>
+    onServer(serverId, target, await openConnection(target, { database }, signal));
   const reading = createReader({
     connection: reader,
     target: { name: target.name },
     facts: reader.server,
-    openOther: (database, signal) => openConnection(target, { database }, signal),
+    openOther,
     ownPids: [reader.pid, actor.pid],
   });
   let closing: Promise<void> | null = null;
@@ -78,7 +86,10 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     capabilities: capabilities(reader.versionNumber),
     facts,
     read: (look, signal) => whole(signal, () => reading.read(look, signal)),
-    act: (order, signal) => whole(signal, () => act(actor, order, signal)),
+    act: (order, signal) =>
+      whole(signal, () =>
+        order.action === "rollback-prepared" ? rollbackPrepared(openOther, order, signal) : act(actor, order, signal),
+      ),
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
     lease: (signal) => whole(signal, () => lease(signal)),
     check: (signal) => whole(signal, () => check(reader, signal)),
@@ -93,7 +104,7 @@ function capabilities(versionNumber: number): Capabilities {
   return {
     atomicGuard: true,
     cancel: true,
-    rollbackPrepared: false,
+    rollbackPrepared: true,
     softBlocks: true,
     waitAge: versionNumber >= waitAgeSince,
     transactionAge: true,

@@ -48,7 +48,8 @@ export function createReader(options: ReaderOptions): Reader {
 async function see(connection: Connection, look: Look, signal: AbortSignal): Promise<Seen> {
   const locks = look.locks ? await readLocks(connection, signal) : null;
   const rows = locks?.rows ?? [];
-  const prepared = rows.some((row) => row.pid === null) ? await readPrepared(connection, signal) : [];
+  const wanted = look.prepared === true || rows.some((row) => row.pid === null);
+  const prepared = wanted ? await readPrepared(connection, signal) : [];
   const pids = new Set(rows.filter((row) => row.contended).map((row) => row.pid));
   const question = {
     all: look.sessions === "all",
@@ -136,6 +137,7 @@ function preparedOf(names: Names, rows: readonly PreparedRow[]): readonly Prepar
   return rows.map(({ ownerId, databaseId, prepared }) => ({
     kind: "prepared",
     ...prepared,
+    superuser: names.roles.get(ownerId)?.superuser ?? null,
     user: names.roles.get(ownerId)?.name ?? "",
     database: names.databases.get(databaseId)?.name ?? "",
   }));
