@@ -151,7 +151,7 @@ const conditions = z.strictObject({
   waits: waits.optional().describe("It waits for a lock: a rule for waiters."),
   xmin_age: whole(1, 2_147_483_647)
     .optional()
-    .describe("Its snapshot (of a prepared transaction: its own id) holds back at least so many transactions."),
+    .describe("Its snapshot or its own transaction id holds back at least so many transactions."),
   has_written: z
     .boolean()
     .optional()

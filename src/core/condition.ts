@@ -106,8 +106,8 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
       plain({
         name: "xmin_age",
         wanted: `at least ${xminAge} transactions`,
-        distance: ({ session }) => truth(session.xminAge === null ? null : session.xminAge >= xminAge),
-        seen: ({ session }) => `holds back ${session.xminAge ?? "an unknown number of"} transactions`,
+        distance: ({ session }) => truth(heldBack(session) === null ? null : (heldBack(session) ?? 0) >= xminAge),
+        seen: ({ session }) => `holds back ${heldBack(session) ?? "an unknown number of"} transactions`,
       }),
     );
   }
@@ -130,6 +130,11 @@ function textCondition(
     },
     seen: ({ session }) => `${noun} ${read(session) ?? "unknown"}`,
   });
+}
+
+/** Who shows a state and neither snapshot nor id holds nothing back. */
+function heldBack({ xminAge, state }: Session): number | null {
+  return xminAge ?? (state === null ? null : 0);
 }
 
 function hasWritten(session: Session): boolean | null {

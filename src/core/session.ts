@@ -56,7 +56,7 @@ export type Session = Readonly<{
   /** The moment the statement began, for the guard. */
   queryAt: Text;
   connectedMs: Ms;
-  /** Transactions begun since the oldest one that this session's snapshot still sees. */
+  /** Transactions begun since its own, or since the oldest one that its snapshot still sees. */
   xminAge: number | null;
   transaction: Transaction;
 }>;

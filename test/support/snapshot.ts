@@ -31,7 +31,7 @@ function relation(text: string): Relation {
 export type SnapshotBuilder = Readonly<{
   session(pid: number, described?: Described): SnapshotBuilder;
   waits(pid: number, waited: Waited): SnapshotBuilder;
-  holds(pid: number, mode: string, table: string): SnapshotBuilder;
+  holds(pid: number | string, mode: string, table: string): SnapshotBuilder;
   /** Its key is `prepared/ID`, for `waits(…, { on: … })`. */
   prepared(id: number, described?: Partial<Prepared> & Readonly<{ age?: string }>): SnapshotBuilder;
   later(age: string): SnapshotBuilder;

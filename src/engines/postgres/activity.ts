@@ -41,7 +41,7 @@ select ${iso("clock.now")} as now,
        a.state, ${query} as query, a.wait_event_type, a.wait_event,
        ${iso("a.backend_start")} as backend_start, ${iso("a.xact_start")} as xact_start,
        ${iso("a.query_start")} as query_start, ${iso("a.state_change")} as state_change,
-       a.backend_xid, pg_catalog.age(a.backend_xmin) as xmin_age,
+       a.backend_xid, greatest(pg_catalog.age(a.backend_xmin), pg_catalog.age(a.backend_xid)) as xmin_age,
        a.pid = any (array(
          select p.pid from pg_catalog.unnest($3::text[]) as c(command)
           cross join lateral pg_catalog.pg_stat_get_progress_info(c.command) as p)) as maintenance
