@@ -58,7 +58,6 @@ function blockingNow(
     for (const rule of rules) {
       // A rule about roots counts from when the session became one.
       if (rule.rule.match.blocks === undefined || (rule.ownWait === null && !graph.isRoot(node))) continue;
-      if ((rule.rule.match.prepared !== undefined) !== prepared.has(node)) continue;
       const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
       if (ms !== null) now.set(incidentKey(rule.rule.name, key), snapshot.atMs - ms);
     }

@@ -76,6 +76,17 @@ test("its waiters are counted, and the guard asks for them again", () => {
   assert.deepEqual(briefs([{ ...rule, match: { ...rule.match, blocks: { waiters: 2, for: "5s" } } }], stuck()), []);
 });
 
+test("it has had its tables since it was prepared, so who queues for one has been blocked since then", () => {
+  const rule = { ...abandoned, match: { prepared: { gid: "gid-*" }, blocks: { for: "5s" } } };
+  const look = (age: string) =>
+    snapshot()
+      .prepared(7, { age })
+      .session(2, { xact: "20s" })
+      .waits(2, { on: "prepared/7", for: "20s", locktype: "relation", table: "public.orders" });
+  assert.deepEqual(briefs([rule], look("1h")), ["act rollback-prepared gid-7"]);
+  assert.deepEqual(briefs([rule], look("2s")), ["wait 3000 rollback-prepared gid-7"]);
+});
+
 test("owner, database, locks and the age of its transaction id are asked of it too", () => {
   const look = snapshot().prepared(7).holds("prepared/7", "AccessExclusiveLock", "public.orders");
   for (const [match, expected] of [

@@ -4,6 +4,7 @@ import type { Order, Sent } from "../../src/core/decision.ts";
 import type { Prepared } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { LinkLost } from "../../src/engines/engine.ts";
+import { preparedRights } from "../../src/engines/postgres/prepared-rights.ts";
 import { prove } from "../../src/engines/postgres/prove.ts";
 import { rollbackPrepared } from "../../src/engines/postgres/rollback-prepared.ts";
 import { leave, stages } from "../support/scene.ts";
@@ -152,6 +153,16 @@ for (const { major, postgres, here } of made) {
     assert.deepEqual(await send(withVictim(order, { database: "postgres" })), { kind: "changed" });
     assert.deepEqual(await send(order), { kind: "sent" });
     await here.connection.query("drop database other", [], quiet);
+  });
+
+  test(`${major}: whose prepared transactions a role may not end is known beforehand, with the grant`, async () => {
+    const rights = async (user: string) => preparedRights(await textConnection(postgres.url(user)), quiet);
+    assert.deepEqual(await rights("stranger"), []);
+    await prepare("app-8", 10);
+    const [missing, ...more] = await rights("stranger");
+    assert.deepEqual([missing?.grant, missing?.fatal, more], ['grant "owner" to "stranger";', false, []]);
+    assert.deepEqual([await rights("member"), await rights("postgres")], [[], []]);
+    assert.deepEqual(await send(orderOn(await here.read(), "app-8")), { kind: "sent" });
   });
 
   test(`${major}: a role that may not is denied and told what to grant; a member of the owner may`, async () => {
