@@ -99,7 +99,7 @@ for (const { major, postgres, here } of made) {
     const one = preparedOf(await here.read(), "app-look");
     assert.match(one.preparedAt ?? "", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
     assert.deepEqual([one.user, one.database, one.superuser], ["owner", "postgres", false]);
-    const first = one.xminAge ?? Number.NaN;
+    const first = one.xminAge ?? assert.fail("unknown");
     await here.connection.query("insert into account values (99, 0)", [], quiet);
     assert.equal(preparedOf(await here.read(), "app-look").xminAge, first + 1);
     assert.deepEqual(await send(orderOn(await here.read(), "app-look")), { kind: "sent" });
