@@ -52,11 +52,11 @@ type Circumstances = Readonly<{ config: Config; digest: string; mask: LookMask }
 /** Over a connection of its own, so that it works beside a daemon and without one. */
 async function lookAt(target: Target, { config, digest, mask }: Circumstances): Promise<LookedAt> {
   const { signal } = new AbortController();
-  const { sessions } = settingsFor(config, digest, target, patterns);
+  const { sessions, prepared } = settingsFor(config, digest, target, patterns);
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
-      const seen = await link.read({ sessions, locks: true }, signal);
+      const seen = await link.read({ sessions, prepared, locks: true }, signal);
       const masked = await mask({ snapshot: seen, judgement: null });
       return { target: target.name, snapshot: masked.snapshot, error: "" };
     } finally {

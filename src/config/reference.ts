@@ -17,9 +17,10 @@ One YAML file, \`/etc/lockwarden/lockwarden.yaml\` unless \`--config\` says othe
 - Of \`url\` and \`url_file\` exactly one is needed, of \`smtp\` and \`smtp_file\` too; of \`password\` and \`password_file\` at most one.
 - A \`url\` may carry sslmode (\`disable\`, \`prefer\`, \`require\`, \`verify-ca\`, \`verify-full\`), sslrootcert, sslcert, sslkey and host.
 
-A rule is refused when it could match everybody, when it acts on work of any age, and when it could never match:
-an action needs \`idle_for\`, \`transaction_for\`, \`query_for\`, \`connected_for\`, \`blocks.for\` or \`waits.for\`; with \`blocks\` it needs
-\`blocks.for\`, \`idle_for\` or \`waits.for\`; on \`state: idle\` it needs \`idle_for\`.
+What the keys of a rule mean together is in [rules.md](rules.md). A rule is refused when it could match everybody, when it
+acts on work of any age, and when it could never match: an action needs \`idle_for\`, \`transaction_for\`, \`query_for\`,
+\`connected_for\`, \`blocks.for\` or \`waits.for\`; with \`blocks\` it needs \`blocks.for\`, \`idle_for\` or \`waits.for\`; on \`state: idle\` it
+needs \`idle_for\`. \`rollback-prepared\` needs \`prepared.gid\`, and \`prepared.for\` or \`blocks.for\`.
 `;
 
 const ruleTestIntroduction = `# Rule tests

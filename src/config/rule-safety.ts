@@ -1,6 +1,7 @@
 import { neverFires } from "../core/never-fires.ts";
 import { formatDuration } from "./duration.ts";
 import type { Finding, Path } from "./mistake.ts";
+import { narrowsPrepared, preparedMistakes } from "./prepared-safety.ts";
 import { states as allStates, type Conditions, type Config, type Rule, type Step } from "./schema.ts";
 
 // What a rule means, beyond its form: refused is what could end the wrong session, or could never do anything.
@@ -15,7 +16,9 @@ const shortestForMs = 2 * deadlockTimeoutMs;
 export function ruleSafety(rule: Rule, protect: Config["protect"] | null): Safety {
   const found = [
     ...conditionMistakes(rule),
-    ...(rule.steps.some(isActing) ? actingMistakes(rule) : []),
+    ...activeMistakes(rule),
+    ...(rule.steps.some(isActing) && rule.match.prepared === undefined ? actingMistakes(rule) : []),
+    ...preparedMistakes(rule),
     ...impossibleMistakes(rule.match),
     ...ladderMistakes(rule),
     ...probeMistakes(rule),
@@ -26,7 +29,7 @@ export function ruleSafety(rule: Rule, protect: Config["protect"] | null): Safet
 }
 
 function isActing(step: Step): boolean {
-  return step === "cancel" || step === "terminate";
+  return typeof step !== "object" && step !== "notify";
 }
 
 function isWait(step: Step | undefined): boolean {
@@ -44,6 +47,7 @@ function realConditions(conditions: Conditions): readonly string[] {
 
 function isReal(key: string, value: Conditions[keyof Conditions]): boolean {
   if (value === undefined || key === "backend_types") return false; // only client backends are ever victims
+  if (key === "prepared") return narrowsPrepared(value as NonNullable<Conditions["prepared"]>);
   if (key === "query") return value !== "";
   if (key === "state")
     return Array.isArray(value) && value.length > 0 && !allStates.every((state) => value.some((one) => one === state));
@@ -64,6 +68,14 @@ function conditionMistakes({ match, except }: Rule): readonly Finding[] {
   if (except !== undefined && Object.keys(except).length === 0)
     found.push(finding(["except"], "expected at least one condition, or no except at all, got none"));
   return found;
+}
+
+function activeMistakes({ active = [] }: Rule): readonly Finding[] {
+  return active.flatMap(({ days, hours }, index) =>
+    days === undefined && hours === undefined
+      ? [finding(["active", ...(active.length === 1 ? [] : [index])], "expected days or hours, got neither")]
+      : [],
+  );
 }
 
 function actingMistakes({ match }: Rule): readonly Finding[] {

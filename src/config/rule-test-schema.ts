@@ -8,7 +8,12 @@ import { configSchema, lockModes, lockTypes, modes, states } from "./schema.ts";
 
 // As records, so that the compiler misses a word that is not listed.
 const actions: Record<Action, true> = { notify: true, cancel: true, terminate: true, "rollback-prepared": true };
-const roles: Record<Session["role"], true> = { client: true, internal: true, replication: true, unknown: true };
+const roles: Record<Exclude<Session["role"], "prepared">, true> = {
+  client: true,
+  internal: true,
+  replication: true,
+  unknown: true,
+};
 const outcomes: Record<OutcomeKind, true> = {
   released: true,
   gone: true,
@@ -35,6 +40,7 @@ const spares: Record<SpareBy, true> = {
   victims: true,
   journal: true,
   probe: true,
+  inactive: true,
 };
 
 function oneOf<Word extends string>(words: Record<Word, true>) {

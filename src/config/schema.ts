@@ -1,13 +1,28 @@
 import { z } from "zod";
-import { durationPattern, parseDuration } from "./duration.ts";
 import {
-  addressMistake,
-  globMistake,
-  mailAddressMistake,
-  probeMistake,
-  regexMistake,
-  timeZoneMistake,
-} from "./patterns.ts";
+  addresses,
+  duration,
+  globs,
+  mailAddress,
+  name,
+  readAs,
+  size,
+  some,
+  tables,
+  text,
+  textOf,
+  timeZone,
+  whole,
+} from "./forms.ts";
+import { probeMistake, regexMistake } from "./patterns.ts";
+import {
+  dayRangeForm,
+  dayRangePattern,
+  hourRangeForm,
+  hourRangePattern,
+  parseDayRange,
+  parseHourRange,
+} from "./windows.ts";
 
 // The one source of the config: its types, its defaults, its JSON Schema and its reference page.
 // What a key means beyond its form (unsafe rules, names that refer to nothing) is judged in rule-safety.ts.
@@ -38,66 +53,6 @@ export const lockTypes = [
   "applytransaction",
 ] as const;
 
-/** As PostgreSQL counts them. */
-const sizeUnits: Readonly<Record<string, number>> = { kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
-
-const durationForm = "a duration such as 30s";
-const duration = z
-  .string({ error: durationForm })
-  .regex(durationPattern, { error: durationForm, abort: true })
-  .transform((written, context) => {
-    const ms = parseDuration(written);
-    if (ms !== null) return ms;
-    context.issues.push({ code: "custom", input: written, message: "a duration from 1ms to ten years" });
-    return z.NEVER;
-  })
-  .meta({ title: "duration" });
-
-const sizeForm = "a size such as 64MB";
-const size = z
-  .string({ error: sizeForm })
-  .regex(/^\d{1,6}(?:kB|MB|GB)$/, { error: sizeForm, abort: true })
-  .transform((written) => Number.parseInt(written, 10) * (sizeUnits[written.slice(-2)] ?? 1))
-  .meta({ title: "size" });
-
-const nameForm = "a name of up to 63 letters, digits, '.', '_' or '-'";
-const name = z
-  .string({ error: nameForm })
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, { error: nameForm })
-  .meta({ title: "name" });
-
-const text = z.string({ error: "a text" }).min(1, { error: "a text that is not empty" });
-
-/** A text whose form a pure function judges: null is fine, else what is wrong with it. */
-function textOf(form: string, wrong: (written: string) => string | null) {
-  return text.superRefine((written, context) => {
-    const reason = written === "" ? null : wrong(written);
-    if (reason !== null) context.addIssue({ code: "custom", message: `${form} (${reason})` });
-  });
-}
-
-function whole(least: number, most: number) {
-  const error = `a whole number from ${least} to ${most}`;
-  return z.int({ error }).min(least, { error }).max(most, { error }).meta({ title: "whole number" });
-}
-
-/** One value or a list of values; an empty list is a mistake, as it could only mean nobody or everybody. */
-function some<T extends z.ZodType>(item: T) {
-  return z.union([item.transform((one) => [one]), z.array(item).min(1, { error: "a list with at least one entry" })]);
-}
-
-const globs = some(textOf("a text in which * and ? are wild", globMistake).meta({ title: "glob" }));
-const addresses = some(
-  textOf("a CIDR such as 10.0.0.0/8, an IP address, or local", addressMistake).meta({ title: "address" }),
-);
-const tableForm = "schema.table or database.schema.table; * and ? are wild";
-const tables = some(
-  z
-    .string({ error: tableForm })
-    .regex(/^(?:[^.\s]+\.)?[^.\s]+\.[^.\s]+$/, { error: tableForm })
-    .meta({ title: "table" }),
-);
-
 const holds = z.strictObject({
   tables: tables
     .optional()
@@ -127,6 +82,11 @@ const waits = z.strictObject({
     .describe("Kinds of lock that count."),
 });
 
+const prepared = z.strictObject({
+  gid: globs.optional().describe("Its gid, the name that PREPARE TRANSACTION gave it; `*` and `?` are wild."),
+  for: duration.optional().describe("Prepared at least so long ago."),
+});
+
 const conditions = z.strictObject({
   state: some(z.enum(states)).optional().describe("The session's state."),
   idle_for: duration
@@ -153,19 +113,26 @@ const conditions = z.strictObject({
   holds: holds.optional().describe("It holds such a lock."),
   blocks: blocks.optional().describe("It blocks others; the victim is the root of the chain."),
   waits: waits.optional().describe("It waits for a lock: a rule for waiters."),
-  xmin_age: whole(1, 2_147_483_647).optional().describe("Its snapshot holds back at least so many transactions."),
+  xmin_age: whole(1, 2_147_483_647)
+    .optional()
+    .describe("Its snapshot or its own transaction id holds back at least so many transactions."),
   has_written: z
     .boolean()
     .optional()
     .describe("Its transaction has been given an id because it wrote (true), or has not (false)."),
+  prepared: prepared
+    .optional()
+    .describe(
+      "A rule about prepared transactions, which have no session; beside it only `users` (the owner), `databases`, `holds`, `blocks` and `xmin_age`.",
+    ),
 });
 
 const step = z.union(
   [
-    z.enum(["notify", "cancel", "terminate"]),
+    z.enum(["notify", "cancel", "terminate", "rollback-prepared"]),
     z.strictObject({ wait: duration.describe("Wait before the next step.") }),
   ],
-  { error: "notify, cancel, terminate or {wait: DURATION}" },
+  { error: "notify, cancel, terminate, rollback-prepared or {wait: DURATION}" },
 );
 
 const probe = z.strictObject({
@@ -185,6 +152,16 @@ const probe = z.strictObject({
     ),
 });
 
+const activeWindow = z.strictObject({
+  days: some(readAs(dayRangeForm, dayRangePattern, parseDayRange).meta({ title: "day or range of days" }))
+    .optional()
+    .describe("Such as mon-fri, sat or fri-mon; left out: every day. A night belongs to the day on which it begins."),
+  hours: some(readAs(hourRangeForm, hourRangePattern, parseHourRange).meta({ title: "hours" }))
+    .optional()
+    .describe("Such as 08:00-18:00, or 22:00-06:00 over midnight; left out: the whole day. The end is not in it."),
+  timezone: timeZone.describe("Whose clocks count, such as Europe/Berlin or UTC."),
+});
+
 export const ruleSchema = z.strictObject({
   name: name.describe("Names the rule in logs, journal and notices; unique."),
   targets: some(name).optional().describe("Only on these targets; left out: on all."),
@@ -193,6 +170,9 @@ export const ruleSchema = z.strictObject({
   except: conditions.optional().describe("Any of these spares; an unknown value spares too."),
   steps: z.array(step).min(1, { error: "at least one step" }).describe("The ladder, from gentle to firm."),
   notify: some(name).optional().describe("Channels that are told; left out: all of them."),
+  active: some(activeWindow)
+    .optional()
+    .describe("Only while the clocks show a time in one of these windows; outside them the rule finds nobody."),
   victims: z.enum(["all", "oldest"]).default("all").describe("oldest: only the one whose transaction began first."),
   probe: probe
     .optional()
@@ -215,9 +195,7 @@ const target = z.strictObject({
   password_file: text.optional().describe("A file that holds the password; read at every connect."),
   mode: z.enum(modes).optional().describe("observe: only tell on this target, whatever the mode above says."),
   poll: text.default("5s").describe("When to look: a duration, or a cron expression of five or six fields."),
-  timezone: textOf("a time zone such as Europe/Berlin", timeZoneMistake)
-    .optional()
-    .describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
+  timezone: timeZone.optional().describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
   statement_timeout: duration.prefault("5s").describe("Longest time for one of Lockwarden's own statements."),
   lock_timeout: duration.prefault("1s").describe("Longest time one of Lockwarden's own statements waits for a lock."),
   connect_timeout: duration.prefault("10s").describe("Longest time to connect."),
@@ -226,9 +204,6 @@ const target = z.strictObject({
     .describe("Where the advisory lock is taken that lets one daemon of several act; the same for all of them."),
 });
 
-const mailAddress = textOf("a mail address such as dba@example.org", mailAddressMistake).meta({
-  title: "mail address",
-});
 const email = z.strictObject({
   name: name.describe("What rules call it; unique."),
   type: z.literal("email").describe("Mail over SMTP."),
@@ -319,13 +294,9 @@ export const configSchema = z.strictObject({
 /** Named in the documentation, refused by name until they do something. */
 export const notYet: Readonly<Record<string, readonly string[]>> = {
   "": ["http", "digest"],
-  "rules.*": ["active"],
-  "rules.*.match": ["prepared"],
-  "rules.*.except": ["prepared"],
 };
 export const notYetValues: Readonly<Record<string, readonly string[]>> = {
   "targets.*.engine": ["opengauss", "gaussdb", "oceanbase"],
-  "rules.*.steps.*": ["rollback-prepared"],
   "channels.*.type": ["webhook", "slack", "teams", "pagerduty", "alertmanager", "exec"],
 };
 

@@ -1,7 +1,7 @@
 import type { Conditions } from "../config/schema.ts";
 import { anyGlob } from "./glob.ts";
 import type { History } from "./history.ts";
-import { isIdleInTransaction, type Ms, type NodeKey, type Session, type Text } from "./session.ts";
+import { isIdleInTransaction, type Ms, type NodeKey, type Prepared, type Session, type Text } from "./session.ts";
 import type { Hold, Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { WaitGraph } from "./wait-graph.ts";
@@ -14,6 +14,8 @@ export const unknown: Distance = Number.NaN;
 /** One session as the conditions see it. */
 export type Subject = Readonly<{
   session: Session;
+  /** The prepared transaction that `session` only stands in for. */
+  prepared?: Prepared;
   snapshot: Snapshot;
   graph: WaitGraph;
   sessions: ReadonlyMap<NodeKey, Session>;
@@ -115,8 +117,8 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
       plain({
         name: "xmin_age",
         wanted: `at least ${xminAge} transactions`,
-        distance: ({ session }) => truth(session.xminAge === null ? null : session.xminAge >= xminAge),
-        seen: ({ session }) => `holds back ${session.xminAge ?? "an unknown number of"} transactions`,
+        distance: ({ session }) => truth(heldBack(session) === null ? null : (heldBack(session) ?? 0) >= xminAge),
+        seen: ({ session }) => `holds back ${heldBack(session) ?? "an unknown number of"} transactions`,
       }),
     );
   }
@@ -158,6 +160,11 @@ function statementSeen(text: Text, finds: (text: string) => boolean): string {
   return finds(text) ? "its statement matches" : "its statement does not match";
 }
 
+/** Who shows a state and neither snapshot nor id holds nothing back. */
+function heldBack({ xminAge, state }: Session): number | null {
+  return xminAge ?? (state === null ? null : 0);
+}
+
 function hasWritten(session: Session): boolean | null {
   const { transaction } = session;
   if (transaction.kind === "unknown") return null;
@@ -192,7 +199,7 @@ export function ageConditions(source: Conditions): Condition[] {
 }
 
 /** never, when the age does not count in this state. */
-function remaining(ageMs: Ms, wantedMs: number): Distance {
+export function remaining(ageMs: Ms, wantedMs: number): Distance {
   if (ageMs === null) return unknown;
   if (ageMs === never) return never;
   return Math.max(0, wantedMs - ageMs);

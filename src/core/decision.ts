@@ -15,7 +15,7 @@ export type Evidence = Readonly<{
   waiters: readonly Session[];
 }>;
 
-/** One wait that must still be there, blocked by that pid, when the signal goes out. */
+/** One wait that must still be there, blocked by that pid (0: a prepared transaction), when the signal goes out. */
 export type GuardEdge = Readonly<{
   waiterPid: string;
   blockerPid: string;
@@ -65,7 +65,8 @@ export type SpareBy =
   | "done"
   | "victims"
   | "journal"
-  | "probe";
+  | "probe"
+  | "inactive";
 
 type Judged = Readonly<{
   /** One incident: this rule and this transaction (or session). */

@@ -107,6 +107,7 @@ const backendTypes: Readonly<Record<Session["role"], string>> = {
   client: "client backend",
   replication: "walsender",
   internal: "autovacuum worker",
+  prepared: "",
   unknown: "client backend",
 };
 

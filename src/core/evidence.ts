@@ -1,7 +1,7 @@
 import type { Evidence, Guard, GuardEdge, Reason } from "./decision.ts";
 import { relationText } from "./relation.ts";
 import type { Finding } from "./rules.ts";
-import { isIdle, type NodeKey, type Session } from "./session.ts";
+import { isIdle, type NodeKey } from "./session.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
 
@@ -9,6 +9,8 @@ import type { Behind } from "./wait-graph.ts";
 const mostWaiters = 100;
 const mostHolds = 100;
 const mostEdges = 256;
+/** What servers call every prepared transaction where they name who blocks. */
+const preparedPid = "0";
 
 export function evidenceOf(finding: Finding): Evidence {
   const { subject, rule } = finding;
@@ -19,7 +21,7 @@ export function evidenceOf(finding: Finding): Evidence {
   return {
     at: snapshot.at,
     serverId: snapshot.serverId,
-    victim: session,
+    victim: subject.prepared ?? session,
     holds: (subject.holds ?? []).slice(0, mostHolds),
     waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)],
     waiters,
@@ -65,7 +67,7 @@ function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
     covered++;
     // Every hop from this waiter to the victim, so that a soft edge between them is confirmed too.
     for (let hop = hops.get(waiter); hop !== undefined; hop = hops.get(hop.blocker)) {
-      const edge = guardEdge(hop, subject.sessions, counted);
+      const edge = guardEdge(hop, subject, counted);
       if (edge !== null) edges.set(hop.waiter, edge);
     }
   }
@@ -74,10 +76,10 @@ function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
 
 function guardEdge(
   hop: Behind,
-  sessions: ReadonlyMap<NodeKey, Session>,
+  { sessions, prepared }: Pick<Finding["subject"], "sessions" | "prepared">,
   counted: ReadonlySet<NodeKey>,
 ): GuardEdge | null {
-  const blockerPid = sessions.get(hop.blocker)?.pid ?? null;
+  const blockerPid = hop.blocker === prepared?.key ? preparedPid : (sessions.get(hop.blocker)?.pid ?? null);
   const waiterPid = hop.wait.pid;
   if (blockerPid === null || waiterPid === null) return null;
   return { waiterPid, blockerPid, lock: hop.wait.lock, mode: hop.wait.mode, counts: counted.has(hop.waiter) };

@@ -34,6 +34,9 @@ const always: readonly Shield[] = [
       : null,
 ];
 
+/** Of a prepared transaction only its owner and its database are known; the rest belonged to a client. */
+const ofPrepared: ReadonlySet<string> = new Set(["superuser", "user", "database"]);
+
 export function compileProtection(protect: Config["protect"], patterns: Patterns): Protection {
   const shields: [string, Shield][] = always.map((shield) => ["always", shield]);
   if (protect.superusers) {
@@ -62,6 +65,7 @@ export function compileProtection(protect: Config["protect"], patterns: Patterns
   }
   return (session) => {
     for (const [name, shield] of shields) {
+      if (session.role === "prepared" && !ofPrepared.has(name)) continue;
       const found = shield(session);
       if (found === null) continue;
       if (found !== "unknown") return { by: "protect", reason: found };

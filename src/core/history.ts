@@ -1,4 +1,4 @@
-import type { Ms, Session } from "./session.ts";
+import type { Ms, Prepared, Session } from "./session.ts";
 import { transactionKey } from "./session.ts";
 
 // What one target's watcher remembers between looks. Moments are ms of the server's clock (Snapshot.atMs).
@@ -22,6 +22,8 @@ export type Incident = Readonly<{
   told: string | null;
   /** It matched in the last look. */
   matched: boolean;
+  /** The rule's hours ended while it was on the ladder: with the next ones it begins anew. */
+  halted?: boolean;
 }>;
 
 /** A signal that went out. */
@@ -75,6 +77,7 @@ export function afterReconnect(history: History): History {
 
 /** The transaction while there is one, else the session itself; null when neither can be told. */
 export function subjectKey(session: Session): string | null {
+  if (session.role === "prepared") return session.identity;
   if (session.transaction.kind === "none" && session.pid !== null) return `${session.pid} ${session.identity}`;
   return transactionKey(session);
 }
@@ -88,9 +91,10 @@ export function incidentKey(rule: string, subject: string): string {
   return `${rule} ${subject}`;
 }
 
-/** The repeat offender: same user, application and client. */
-export function offender(session: Session): string {
-  return JSON.stringify([session.user, session.application, session.client]);
+/** The repeat offender: same user, application and client; of prepared transactions the same owner. */
+export function offender(victim: Session | Prepared): string {
+  if (victim.kind === "prepared") return JSON.stringify([victim.user, null, null]);
+  return JSON.stringify([victim.user, victim.application, victim.client]);
 }
 
 /** The shorter of two ages; an unknown one does not bound. */

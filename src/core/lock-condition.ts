@@ -164,6 +164,7 @@ export function blockedMs(rule: string, subject: Blocker, counted: Iterable<Behi
  */
 function boundMs({ session, snapshot, history, graph }: Blocker, wait: LockWait): number | null {
   const ageMs = session.transaction.kind === "open" ? session.transaction.ageMs : session.connectedMs;
+  if (session.role === "prepared") return ageMs; // it has had all of its locks since it was prepared
   if (!graph.isRoot(session.key)) return ageMs; // a rule for waiters: in the queue it has stood all the time
   const freedom = history.freedom.get(subjectKey(session) ?? "");
   if (wait.locktype === "transactionid" && freedom?.waited !== true) return ageMs;

@@ -24,6 +24,8 @@ export function newsOfDecision(decision: Decision): News | null {
     case "idle":
     case "no-transaction":
       return opened(`did not ${decision.action} ${subject}: ${decision.reason.text}`);
+    case "inactive":
+      return { phase: "changed", told: decision.by, text: `stopped at ${subject}: ${decision.reason.text}` };
     case "protect":
     case "unknown":
       return stuck ? opened(`left ${subject} alone: ${decision.reason.text}`) : null;

@@ -7,7 +7,7 @@ import { type Rung, rungAt } from "./ladder.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { once } from "./once.ts";
-import type { Finding } from "./rules.ts";
+import type { CompiledRule, Finding } from "./rules.ts";
 import type { NodeKey } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
@@ -115,7 +115,7 @@ function draftOf(finding: Finding, history: History, circumstances: Circumstance
   const incident = history.incidents.get(key) ?? unopened(finding, key, circumstances.atMs);
   const rung = rungAt(rule.rule, incident, subject.session, circumstances.atMs);
   const seen = once(() => reasonOf(finding));
-  const reason: Why = rung.kind === "do" && rung.skippedCancel ? once(() => skipCancel(seen())) : seen;
+  const reason: Why = rung.kind === "do" ? once(() => reasonOfRung(rung, seen())) : seen;
   const judged: Judged = {
     incident: key,
     rule: rule.rule.name,
@@ -127,6 +127,11 @@ function draftOf(finding: Finding, history: History, circumstances: Circumstance
   };
   const ready = (decision: Decision): Draft => ({ kind: "ready", decision });
   const spare = (by: SpareBy, because: Why): Draft => ready(decisionOn(judged, { kind: "spare", by }, because));
+  if (finding.halted)
+    return spare(
+      "inactive",
+      once(() => haltedReason(finding, judged, circumstances.atMs)),
+    );
   if (excepted !== null) {
     const { condition, unknown } = excepted;
     const text = unknown
@@ -268,6 +273,21 @@ function unopened(finding: Finding, key: string, atMs: number): Incident {
   };
 }
 
+/** It is not asked whether it still matches, so nothing is said of what was seen. */
+function haltedReason({ rule }: Finding, { action, reason }: Judged, atMs: number): Reason {
+  const { nextChangeMs: ms } = rule.activeAt(atMs);
+  const again = Number.isFinite(ms) ? ` for another ${spokenDuration(ms)}` : "";
+  const text = `the rule's hours are over${again}; its ladder stops before ${action}, and begins anew with them`;
+  return { ...reason(), code: "inactive", text };
+}
+
+function reasonOfRung({ action, skippedCancel }: Extract<Rung, { kind: "do" }>, reason: Reason): Reason {
+  // No statement can look and roll back at once, and a gid may be given anew: people are to know.
+  if (action === "rollback-prepared")
+    return amend(reason, reason.code, "its identity is read again just before the rollback, not within it");
+  return skippedCancel ? skipCancel(reason) : reason;
+}
+
 function skipCancel(reason: Reason): Reason {
   return amend(reason, reason.code, "the cancel is passed over: it does nothing to an idle session");
 }
@@ -290,4 +310,9 @@ export function nextChangeMs(decisions: readonly Decision[], history: History, c
     return [];
   });
   return Math.max(0, Math.min(Number.POSITIVE_INFINITY, ...times));
+}
+
+/** The ms until the hours of one of these rules begin or end; Infinity when none has any. */
+export function nextHoursMs(rules: readonly CompiledRule[], atMs: number): number {
+  return Math.min(Number.POSITIVE_INFINITY, ...rules.map((rule) => rule.activeAt(atMs).nextChangeMs));
 }

@@ -13,8 +13,9 @@ import {
   subjectKey,
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
+import { standIn } from "./prepared.ts";
 import type { CompiledRule, Evaluation } from "./rules.ts";
-import type { NodeKey } from "./session.ts";
+import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -48,10 +49,11 @@ function blockingNow(
   if (snapshot.waits === null) return now;
   const aboutBlockers = rules.filter((rule) => rule.rule.match.blocks !== undefined);
   if (aboutBlockers.length === 0) return now;
+  const prepared = new Map<NodeKey, Session>(snapshot.prepared.map((one) => [one.key, standIn(one)]));
   const blockers = new Set<NodeKey>();
   for (const wait of snapshot.waits) for (const { node } of wait.blockers) blockers.add(node);
   for (const node of blockers) {
-    const session = sessions.get(node);
+    const session = prepared.get(node) ?? sessions.get(node);
     const key = session === undefined ? null : subjectKey(session);
     if (session === undefined || key === null) continue;
     const subject = { session, snapshot, graph, sessions, history: before };
@@ -86,18 +88,22 @@ function freedomNow(before: History, snapshot: Snapshot, keys: Evaluation["keys"
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
 function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
-  const present = new Set(evaluation.keys);
+  const present = new Set([...evaluation.keys, ...snapshot.prepared.map((one) => subjectKey(standIn(one)))]);
   for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
   for (const [key, incident] of before.incidents) {
     if (present.has(incident.subject)) now.set(key, incident.matched ? { ...incident, matched: false } : incident);
   }
-  const open = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  const halted = new Set(evaluation.findings.filter((one) => one.halted).map(keyOf));
+  for (const [key, incident] of now) if (halted.has(key)) now.set(key, { ...incident, halted: true });
+  const met = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  const open = met.filter((one) => !one.halted);
   for (const { rule, key: subject } of [...open, ...evaluation.untouchables]) {
     const key = incidentKey(rule.rule.name, subject);
     const known = before.incidents.get(key);
     const stepSinceMs = known?.matched === true ? known.stepSinceMs : snapshot.atMs;
-    const incident = now.get(key) ?? {
+    const kept = now.get(key);
+    const fresh = {
       key,
       rule: rule.rule.name,
       subject,
@@ -107,9 +113,19 @@ function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluatio
       done: false,
       told: null,
     };
+    const incident = kept?.halted === true ? anew(kept) : (kept ?? fresh);
     now.set(key, { ...incident, stepSinceMs, matched: true });
   }
   return now;
+}
+
+function keyOf({ rule, key }: Evaluation["findings"][number]): string {
+  return incidentKey(rule.rule.name, key);
+}
+
+/** The rule's hours have come again: from its first step on; who was told of what stays known. */
+function anew(incident: Incident): Incident {
+  return { ...incident, step: 0, cancelled: false, halted: false };
 }
 
 /** Whoever queues behind a successor becomes one. */
@@ -148,7 +164,7 @@ export function afterOutcome(
 ): History {
   const { victim } = decision.evidence;
   const incident = history.incidents.get(decision.incident);
-  if (victim.kind !== "session" || incident === undefined) return history;
+  if (incident === undefined) return history;
   const incidents = new Map(history.incidents);
   const next = stepAfter(incident, decision, outcome, rule, atMs);
   if (next === null) incidents.delete(incident.key);

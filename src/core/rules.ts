@@ -1,7 +1,9 @@
 import type { Conditions, Rule } from "../config/schema.ts";
+import { type Activity, activeHours } from "./active-window.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
-import { type History, incidentKey, onServer, subjectKey } from "./history.ts";
+import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
 import { type CountedFrom, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { preparedConditions, standIn } from "./prepared.ts";
 import { ruleIndex } from "./rule-index.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
@@ -13,6 +15,8 @@ export type CompiledRule = Readonly<{
   rule: Rule;
   /** Its ladder has a step that signals. */
   acts: boolean;
+  /** Whether it looks for anybody at this moment (ms since 1970, by the server's clock), and the ms until that changes. */
+  activeAt: (atMs: number) => Activity;
   match: readonly Condition[];
   /** The same, cheapest first: whom an age already rules out is not asked for patterns and locks. */
   tests: readonly Condition[];
@@ -32,6 +36,8 @@ export type Finding = Readonly<{
   inMs: number;
   /** The condition of `except` that spares it, and whether it did so because it is unknown. */
   excepted: Readonly<{ condition: Condition; unknown: boolean }> | null;
+  /** The rule's hours are over while this one is on its ladder; it is not asked whether it still matches. */
+  halted: boolean;
 }>;
 
 export type Evaluation = Readonly<{
@@ -52,10 +58,10 @@ const everything: NonNullable<Conditions["blocks"]> = { waiters: 1, locktypes: [
 
 export function compileRules(rules: readonly Rule[], patterns: Patterns): CompiledRule[] {
   return rules.map((rule) => {
-    const acts = rule.steps.some((step) => step === "cancel" || step === "terminate");
+    const acts = rule.steps.some((step) => typeof step !== "object" && step !== "notify");
     const context = { rule: rule.name, acts, patterns };
     const compile = (source: Conditions) => {
-      const session = sessionConditions(source, context);
+      const session = [...preparedConditions(source), ...sessionConditions(source, context)];
       const ages = ageConditions(source);
       const locks = lockConditions(source, context);
       return { inOrder: [...session, ...ages, ...locks], cheapestFirst: [...ages, ...session, ...locks] };
@@ -64,6 +70,7 @@ export function compileRules(rules: readonly Rule[], patterns: Patterns): Compil
     return {
       rule,
       acts,
+      activeAt: activeHours(rule.active),
       match: match.inOrder,
       tests: match.cheapestFirst,
       except: rule.except === undefined ? [] : compile(rule.except).inOrder,
@@ -88,23 +95,54 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const afterCancel = [...history.incidents.values()].filter((one) => one.cancelled);
   const cancelled = new Set(afterCancel.map((one) => one.key));
   const changed = new Set(afterCancel.map((one) => one.subject));
-  const candidates = candidateRules(snapshot, graph, rules);
+  const active = rules.filter((rule) => rule.activeAt(snapshot.atMs).active);
+  const resting = rules.filter((rule) => !active.includes(rule));
+  const candidates = candidateRules(snapshot, graph, active);
   const findings: Finding[] = [];
   let needsLocks = snapshot.waits === null && snapshot.contended;
-  for (const [at, session] of snapshot.sessions.entries()) {
-    const key = keys[at] ?? null;
-    if (key === null || session.role !== "client" || session.own || session.group !== null) continue;
-    const subject = subjectOf(session);
-    for (const rule of candidates(session, changed.size > 0 && changed.has(key))) {
+  const judge = (subject: Subject, key: string, candidate: readonly CompiledRule[]) => {
+    for (const rule of candidate) {
       const finding = find(rule, subject, key, cancelled);
       if (finding === null) continue;
       findings.push(finding);
       if (needsLocks || snapshot.waits !== null || finding.inMs > 0) continue;
       needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
     }
+    for (const rule of resting) {
+      if (isOnLadder(history.incidents.get(incidentKey(rule.rule.name, key))))
+        findings.push({ rule, subject, key, inMs: 0, excepted: null, halted: true });
+    }
+  };
+  for (const [at, session] of snapshot.sessions.entries()) {
+    const key = keys[at] ?? null;
+    if (key === null || session.role !== "client" || session.own || session.group !== null) continue;
+    judge(subjectOf(session), key, candidates(session, changed.size > 0 && changed.has(key)));
   }
-  const beyondReach = untouchables(snapshot, rules, graph, sessions);
-  return { findings, needsLocks, untouchables: beyondReach, graph, sessions, keys, subjectOf };
+  const aboutPrepared = active.filter(isAboutPrepared);
+  for (const prepared of snapshot.prepared) {
+    const session = standIn(prepared);
+    const key = subjectKey(session);
+    if (key !== null) judge({ ...subjectOf(session), prepared }, key, aboutPrepared);
+  }
+  const beyondReach = untouchables(snapshot, active, graph, sessions);
+  const told = beyondReach.length === 0 ? beyondReach : notMet(beyondReach, findings);
+  return { findings, needsLocks, untouchables: told, graph, sessions, keys, subjectOf };
+}
+
+/** What a rule is about by itself needs no other one that only tells of it. */
+function notMet(found: readonly Untouchable[], findings: readonly Finding[]): readonly Untouchable[] {
+  const met = findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
+  const known = new Set(met.map(({ subject }) => subject.session.key));
+  return found.filter(({ victim }) => !known.has(victim.key));
+}
+
+function isAboutPrepared({ rule }: CompiledRule): boolean {
+  return rule.match.prepared !== undefined;
+}
+
+/** The rule has begun with it, and has something left to do. */
+function isOnLadder(incident: Incident | undefined): boolean {
+  return incident !== undefined && !incident.done && incident.step > 0;
 }
 
 function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {
@@ -122,13 +160,14 @@ function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Ho
  * far as its words go: unless our own cancel has `changed` them.
  */
 function candidateRules(snapshot: Snapshot, graph: WaitGraph, rules: readonly CompiledRule[]) {
+  const aboutSessions = rules.filter((rule) => !isAboutPrepared(rule));
   // A rule without `waits` is about sessions that wait for nobody: the root of a chain, never one in its middle.
-  const aboutWaiters = rules.filter((rule) => rule.ownWait !== null);
-  const [forRoots, forWaiters] = [ruleIndex(rules), ruleIndex(aboutWaiters)];
+  const aboutWaiters = aboutSessions.filter((rule) => rule.ownWait !== null);
+  const [forRoots, forWaiters] = [ruleIndex(aboutSessions), ruleIndex(aboutWaiters)];
   return (session: Session, changed: boolean): readonly CompiledRule[] => {
     const root = snapshot.waits === null || graph.isRoot(session.key);
     if (snapshot.waits !== null && graph.inCycle(session.key)) return [];
-    if (changed) return root ? rules : aboutWaiters;
+    if (changed) return root ? aboutSessions : aboutWaiters;
     return root ? forRoots(session) : forWaiters(session);
   };
 }
@@ -144,7 +183,7 @@ function find(rule: CompiledRule, subject: Subject, key: string, cancelled: Read
     if (!(distance < Number.POSITIVE_INFINITY)) return null;
     inMs = Math.max(inMs, distance);
   }
-  return { rule, subject, key, inMs, excepted: exception(rule, subject) };
+  return { rule, subject, key, inMs, excepted: exception(rule, subject), halted: false };
 }
 
 /** Without the locks, a condition on them is passed over when somebody might fulfil it, and false when nobody waits. */

@@ -31,7 +31,8 @@ export type Session = Readonly<{
   pid: Text;
   /** A handle for people and server logs, never the identity. (PostgreSQL) the %c of log_line_prefix. */
   sessionId: string;
-  role: "client" | "internal" | "replication" | "unknown";
+  /** `prepared`: no session at all, but what stands in for a prepared transaction while it is judged. */
+  role: "client" | "internal" | "replication" | "prepared" | "unknown";
   backendType: Text;
   /** The leader, when this is a parallel worker: it is judged as its leader. */
   group: NodeKey | null;
@@ -55,12 +56,12 @@ export type Session = Readonly<{
   /** The moment the statement began, for the guard. */
   queryAt: Text;
   connectedMs: Ms;
-  /** Transactions begun since the oldest one that this session's snapshot still sees. */
+  /** Transactions begun since its own, or since the oldest one that its snapshot still sees. */
   xminAge: number | null;
   transaction: Transaction;
 }>;
 
-/** A prepared transaction that holds locks: no session, never signalled. */
+/** A prepared transaction: no session, never signalled. */
 export type Prepared = Readonly<{
   kind: "prepared";
   key: NodeKey;
@@ -68,7 +69,15 @@ export type Prepared = Readonly<{
   transactionId: string;
   user: string;
   database: string;
+  /** Since it was prepared. */
   ageMs: Ms;
+  // What older recordings do not have.
+  /** The moment it was prepared, for the guard. */
+  preparedAt?: Text;
+  /** Its owner is a superuser. */
+  superuser?: boolean | null;
+  /** Transactions begun since its own. */
+  xminAge?: number | null;
 }>;
 
 /** Names one transaction of one session for as long as it lasts; null when the session has none or it cannot be seen. */

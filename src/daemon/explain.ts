@@ -14,7 +14,10 @@ export type Explainable = Readonly<{ snapshot: Snapshot; standing: Omit<Interlud
 
 /** A look of its own at everybody and every lock; nothing comes of it but the answer. */
 export async function lookToExplain({ link, signal, ...standing }: Interlude): Promise<Explainable> {
-  return { snapshot: await link.read({ sessions: "all", locks: true }, signal), standing };
+  return {
+    snapshot: await link.read({ sessions: "all", prepared: standing.settings.prepared, locks: true }, signal),
+    standing,
+  };
 }
 
 /** So long it keeps everything else in this process waiting, at most. */

@@ -18,6 +18,8 @@ export type Settings = Readonly<{
   verifyMs: number;
   queryText: Config["query_text"];
   sessions: Look["sessions"];
+  /** Some rule is about prepared transactions: they are read even while nobody waits for one. */
+  prepared: boolean;
   /** Looks are never further apart than this; Infinity when no rule acts. */
   shortestThresholdMs: number;
 }>;
@@ -40,6 +42,7 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
     limits: config.limits,
     verifyMs: config.verify_for,
     queryText: config.query_text,
+    prepared: rules.some(({ rule }) => rule.match.prepared !== undefined),
     sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
     shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
   };
@@ -47,6 +50,7 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
 
 /** Could it match a session that has no transaction and waits for nothing? */
 function needsIdleSessions({ rule: { match } }: CompiledRule): boolean {
+  if (match.prepared !== undefined) return false;
   const states = match.state;
   if (states?.includes("idle") === true) return true;
   const inTransaction =
@@ -75,6 +79,7 @@ function shortestThreshold(rules: readonly CompiledRule[], cron: boolean): numbe
       match.connected_for,
       match.blocks?.for,
       match.waits?.for,
+      match.prepared?.for,
     ])
     .filter((age) => age !== undefined);
   return Math.max(shortestLookMs, Math.min(Number.POSITIVE_INFINITY, ...ages));

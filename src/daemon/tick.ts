@@ -3,7 +3,7 @@ import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
-import { type Circumstances, nextChangeMs } from "../core/plan.ts";
+import { type Circumstances, nextChangeMs, nextHoursMs } from "../core/plan.ts";
 import { afterOutcome } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
@@ -81,18 +81,19 @@ export async function tick(context: TickContext): Promise<TickResult> {
     const left = decisions.slice(judgements.length).map((decision) => ({ decision, outcome: null }));
     context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
   }
-  const nextMs = again ? 0 : nextChangeMs(decisions, memory.history, circumstances);
+  const changeMs = nextChangeMs(decisions, memory.history, circumstances);
+  const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
   const unruled = unruledRoots(seen, decisions);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
 async function look({ settings, link, memory, signal }: TickContext): Promise<Look> {
-  const { rules, sessions } = settings;
-  const calm = await link.read({ sessions, locks: false }, signal);
+  const { rules, sessions, prepared } = settings;
+  const calm = await link.read({ sessions, prepared, locks: false }, signal);
   const first = evaluate(calm, rules, memory.history);
   if (!first.needsLocks) return { snapshot: calm, evaluation: first };
-  const snapshot = await link.read({ sessions, locks: true }, signal);
+  const snapshot = await link.read({ sessions, prepared, locks: true }, signal);
   return { snapshot, evaluation: evaluate(snapshot, rules, memory.history) };
 }
 

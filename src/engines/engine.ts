@@ -20,6 +20,8 @@ export type Look = Readonly<{
   /** `transactions`: sessions in a transaction, and whoever waits. `all`: plain idle ones too. */
   sessions: "transactions" | "all";
   locks: boolean;
+  /** Prepared transactions too, though nobody waits for one; those that somebody waits for come with the locks. */
+  prepared?: boolean;
 }>;
 
 export type Lease = "held" | "taken" | "unsupported";

@@ -62,6 +62,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   victims: "The rule takes only the oldest of several.",
   probe: "The rule's probe did not confirm that the way is stuck.",
   journal: "The journal cannot be written, and without it nothing is acted on.",
+  inactive: "The rule's hours are over.",
 };
 
 /** What the reader is to do. */
@@ -94,6 +95,7 @@ function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
     case "survived":
       return byHand(victim);
     case "denied":
+      if (victim.kind === "prepared") return byHand(victim);
       return ["Grant what is missing; this prints the SQL: lockwarden check"];
     case "failed":
       return ["Look at the reason above and at the log; then, if it still blocks:", ...byHand(victim)];
@@ -117,6 +119,7 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
     case "idle":
     case "done":
     case "no-transaction":
+    case "inactive":
       return byHand(victim);
     case "probe":
       return [

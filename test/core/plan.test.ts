@@ -67,6 +67,16 @@ test("an unknown value never matches", () => {
   }
 });
 
+test("who holds no transactions back is known not to, whom nobody can see into is not", () => {
+  const except = { xmin_age: 1_000 };
+  assert.deepEqual(briefs([{ ...stuckLogin, except }], stuck()), ["act terminate 1"]);
+  assert.deepEqual(briefs([{ ...stuckLogin, except }], stuckBy({ xminAge: 1_000 })), ["spare except 1"]);
+  const match = { xmin_age: 1_000, transaction_for: "1s" };
+  const rule = { name: "r", match, steps: ["terminate"] };
+  assert.deepEqual(briefs([rule], stuckBy({ xminAge: 999 })), []);
+  assert.deepEqual(briefs([rule], stuckBy({ xminAge: 1_000 })), ["act terminate 1"]);
+});
+
 for (const [given, by] of [
   [{ paused: true }, "paused"],
   [{ leader: false }, "follower"],

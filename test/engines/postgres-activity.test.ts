@@ -42,6 +42,16 @@ for (const { major, postgres, here } of await stages({ settings }, () => Promise
     await open.end();
   });
 
+  test(`${major}: an open transaction that has written holds back what began after it, without any snapshot`, async () => {
+    const writer = await here.person();
+    await writer.run("begin; create temp table mine (id int)");
+    const age = async () => sessionOf(await here.read(), writer.pid).xminAge ?? assert.fail("unknown");
+    const before = await age();
+    await here.connection.query("create table later (id int); drop table later", [], quiet);
+    assert.equal(await age(), before + 1);
+    await writer.end();
+  });
+
   test(`${major}: moments are text with microseconds that the server finds again, ages count by its clock`, async () => {
     const open = await here.person();
     await open.run("begin");

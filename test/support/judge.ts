@@ -47,6 +47,8 @@ export function judge(
   };
   return {
     look,
+    /** Only what the rules find, without remembering it. */
+    see: (snapshot: Snapshot) => ({ evaluation: evaluate(snapshot, rules, history) }),
     rules,
     config,
     history: () => history,

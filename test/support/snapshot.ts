@@ -1,12 +1,12 @@
 import { parseDuration } from "../../src/config/duration.ts";
 import { describedHold, describedSession, describedSnapshot, describedWait } from "../../src/core/described.ts";
-import type { Session } from "../../src/core/session.ts";
+import type { Prepared, Session } from "../../src/core/session.ts";
 import type { Hold, LockWait, Snapshot } from "../../src/core/snapshot.ts";
 
 type Described = Partial<Omit<Session, "transaction">> &
   Readonly<{ idle?: string; xact?: string; query_age?: string; wrote?: boolean; hidden?: boolean }>;
 type Waited = Readonly<{
-  on: number | readonly number[];
+  on: number | string | readonly number[];
   for?: string;
   table?: string;
   candidates?: readonly string[];
@@ -31,7 +31,9 @@ function tableOf(text: string): Readonly<{ table: string; partition_of: readonly
 export type SnapshotBuilder = Readonly<{
   session(pid: number, described?: Described): SnapshotBuilder;
   waits(pid: number, waited: Waited): SnapshotBuilder;
-  holds(pid: number, mode: string, table: string): SnapshotBuilder;
+  holds(pid: number | string, mode: string, table: string): SnapshotBuilder;
+  /** Its key is `prepared/ID`, for `waits(…, { on: … })`. */
+  prepared(id: number, described?: Partial<Prepared> & Readonly<{ age?: string }>): SnapshotBuilder;
   later(age: string): SnapshotBuilder;
   /** As a calm look sees it: without locks. */
   calm(): Snapshot;
@@ -40,7 +42,7 @@ export type SnapshotBuilder = Readonly<{
 
 /** Snapshots for tests: `snapshot().session(1, { idle: "1m" }).session(2).waits(2, { on: 1, for: "45s" }).build()`. */
 export function snapshot(): SnapshotBuilder {
-  return extend([], [], [], 0);
+  return extend([], [], [], 0, []);
 }
 
 function extend(
@@ -48,19 +50,45 @@ function extend(
   waits: readonly LockWait[],
   holds: readonly Hold[],
   elapsedMs: number,
+  prepared: readonly Prepared[],
 ): SnapshotBuilder {
   const atMs = start + elapsedMs;
   const build = (): Snapshot => {
-    return { ...describedSnapshot("app", atMs, { sessions, prepared: [], holds, waits }), serverId: "1" };
+    return { ...describedSnapshot("app", atMs, { sessions, prepared, holds, waits }), serverId: "1" };
   };
   return {
-    session: (pid, described = {}) => extend([...sessions, session(pid, described, atMs)], waits, holds, elapsedMs),
-    waits: (pid, waited) => extend(sessions, [...waits, lockWait(pid, waited, atMs)], holds, elapsedMs),
+    session: (pid, described = {}) =>
+      extend([...sessions, session(pid, described, atMs)], waits, holds, elapsedMs, prepared),
+    waits: (pid, waited) => extend(sessions, [...waits, lockWait(pid, waited, atMs)], holds, elapsedMs, prepared),
     holds: (pid, mode, table) =>
-      extend(sessions, waits, [...holds, describedHold(String(pid), "app", { ...tableOf(table), mode })], elapsedMs),
-    later: (age) => extend(sessions, waits, holds, elapsedMs + (ms(age) ?? 0)),
+      extend(
+        sessions,
+        waits,
+        [...holds, describedHold(String(pid), "app", { ...tableOf(table), mode })],
+        elapsedMs,
+        prepared,
+      ),
+    prepared: (id, { age = "1h", ...described } = {}) =>
+      extend(sessions, waits, holds, elapsedMs, [...prepared, preparedOf(id, age, described)]),
+    later: (age) => extend(sessions, waits, holds, elapsedMs + (ms(age) ?? 0), prepared),
     calm: () => ({ ...build(), holds: null, waits: null }),
     build,
+  };
+}
+
+function preparedOf(id: number, age: string, described: Partial<Prepared>): Prepared {
+  return {
+    kind: "prepared",
+    key: `prepared/${id}`,
+    gid: `gid-${id}`,
+    transactionId: String(id),
+    preparedAt: `prepared ${id}`,
+    user: "app",
+    database: "app",
+    superuser: false,
+    ageMs: ms(age),
+    xminAge: 100,
+    ...described,
   };
 }
 
@@ -91,7 +119,7 @@ function session(pid: number, described: Described, atMs: number): Session {
 
 function lockWait(pid: number, waited: Waited, atMs: number): LockWait {
   const waitMs = ms(waited.for);
-  const on = (typeof waited.on === "number" ? [waited.on] : waited.on).map(String);
+  const on = (typeof waited.on === "object" ? waited.on : [waited.on]).map(String);
   const contended = waited.table === undefined ? null : tableOf(waited.table);
   const table = contended === null ? waited.candidates : [contended.table];
   const { mode = "ShareLock", locktype } = waited;

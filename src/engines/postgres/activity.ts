@@ -38,7 +38,7 @@ select clock.now,
        case when a.client_port = -1 then 'local' else pg_catalog.host(a.client_addr) end as client,
        a.state, ${query} as query, a.wait_event_type, a.wait_event,
        a.backend_start, a.xact_start, a.query_start, a.state_change,
-       a.backend_xid, pg_catalog.age(a.backend_xmin) as xmin_age,
+       a.backend_xid, greatest(pg_catalog.age(a.backend_xmin), pg_catalog.age(a.backend_xid)) as xmin_age,
        a.pid = any (array(
          select p.pid from pg_catalog.unnest($3::text[]) as c(command)
           cross join lateral pg_catalog.pg_stat_get_progress_info(c.command) as p)) as maintenance

@@ -1,6 +1,7 @@
 import type { Missing } from "../engine.ts";
 import type { Connection, Row } from "./connection.ts";
 import { quoteName } from "./grants.ts";
+import { preparedRights } from "./prepared-rights.ts";
 
 // USAGE, not MEMBER: the server asks for privileges that are inherited, so a membership WITH INHERIT FALSE is none.
 const rightsSql = `select /* lockwarden:check */
@@ -35,7 +36,8 @@ export async function check(connection: Connection, signal: AbortSignal): Promis
   const [rights = {}] = await connection.query(rightsSql, [], signal);
   const functions = await connection.query(functionsSql, [[...calledToSee, ...calledToAct]], signal);
   const databases = await connection.query(databasesSql, [], signal);
-  return judge(rights, names(functions, "signature"), names(databases, "name"));
+  const found = judge(rights, names(functions, "signature"), names(databases, "name"));
+  return [...found, ...(await preparedRights(connection, signal))];
 }
 
 /** Pure: what these answers mean. */

@@ -25,6 +25,8 @@ ${reserved}
 ${tag};
 -- Where PUBLIC may not connect, Lockwarden needs CONNECT on leader_database and on every database whose tables
 -- it is to call by name: grant connect on database … to this role. lockwarden check names them.
+-- Only for rules with rollback-prepared: prepared transactions can be ended by members of their owner's role (which then may
+-- do all that the owner may): grant the owner's role to this one.
 `;
 }
 

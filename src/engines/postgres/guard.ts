@@ -5,6 +5,7 @@ import type { Connection, Value } from "./connection.ts";
 import { lockText } from "./lock-rows.ts";
 import { reasonOf } from "./names.ts";
 import { ownApplication } from "./snapshot.ts";
+import { countBehind, stillBehind } from "./still-behind.ts";
 import { forVersion, progressCommands } from "./versions.ts";
 
 /**
@@ -17,26 +18,17 @@ export const actSql = (waitStart: string) => `/* lockwarden:act */
 with recursive
 waiting as materialized (
   select l.pid, l.mode, ${lockText} as lock, ${waitStart} as wait_start
-    from pg_catalog.pg_lock_status() as l where not l.granted),
-edge as materialized (
-  select e.* from rows from (
-    pg_catalog.unnest($10::int4[]), pg_catalog.unnest($11::int4[]), pg_catalog.unnest($12::int4[]),
-    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::text[]), pg_catalog.unnest($20::bool[])
-  ) as e(waiter, node, blocker, lock, mode, counts)
-   where exists (select from waiting as w where w.pid = e.waiter and w.lock = e.lock and w.mode = e.mode)),
-blocking as materialized (
-  select w.pid, pg_catalog.pg_blocking_pids(w.pid) as pids from (select distinct e.waiter as pid from edge as e) as w),
-confirmed as materialized (
-  select distinct e.node, e.blocker from edge as e join blocking as b on b.pid = e.waiter and e.blocker = any (b.pids)),
-behind(node) as (
-  select c.node from confirmed as c where c.blocker = $1::int4
-  union
-  select c.node from behind as b join confirmed as c on c.blocker = b.node),
+    from pg_catalog.pg_lock_status() as l where not l.granted),${stillBehind("$1", {
+      waiter: "$10",
+      node: "$11",
+      blocker: "$12",
+      lock: "$13",
+      mode: "$14",
+      counts: "$20",
+    })},
 judged as materialized (
   select $1::int4 as pid
-   where ($9::int4 = 0 or (
-       select count(distinct e.node) from behind as b join edge as e on e.node = b.node
-        where e.counts and e.node <> $1::int4) >= $9::int4)
+   where ($9::int4 = 0 or (${countBehind("$1")}) >= $9::int4)
      and ($15::int4 is null or exists (
        select from waiting as w where w.pid = $15::int4 and w.lock = $16::text and w.mode = $17::text
           and w.wait_start is not distinct from $18::timestamptz)))
@@ -76,7 +68,7 @@ type Victim = Readonly<{ pid: string; identity: string; session: Session }>;
 /** Sends one signal, if the session is still what was judged; one autocommit statement. */
 export async function act(connection: Connection, order: Order, signal: AbortSignal): Promise<Sent> {
   const { action, evidence, guard } = order;
-  if (action === "rollback-prepared") return failed("a prepared transaction cannot be rolled back by this version");
+  if (action === "rollback-prepared") return failed("a session cannot be rolled back, only a prepared transaction");
   const victim = judgeable(evidence, guard);
   if (typeof victim === "string") return failed(victim);
   signal.throwIfAborted();

@@ -8,6 +8,7 @@ import { leaseOn } from "./lease.ts";
 import { type Opened, openConnection } from "./open.ts";
 import { prober } from "./probe.ts";
 import { prove } from "./prove.ts";
+import { rollbackPrepared } from "./rollback-prepared.ts";
 import { createReader } from "./snapshot.ts";
 import { survey } from "./survey.ts";
 
@@ -35,8 +36,13 @@ async function openActor(target: Target, reader: Opened, signal: AbortSignal): P
   const actor = await openConnection(target, { database }, signal).catch((error: unknown) => {
     throw error instanceof LinkLost && isAboutDatabase(error) ? leaderDenied(error, target, reader) : error;
   });
-  if (actor.server.serverId === reader.server.serverId) return actor;
-  await actor.close();
+  return await onServer(reader.server.serverId, target, actor);
+}
+
+/** The same connection, unless another server answers: then it is closed. */
+async function onServer(serverId: string, target: Target, opened: Opened): Promise<Opened> {
+  if (opened.server.serverId === serverId) return opened;
+  await opened.close();
   throw new LinkLost(
     "unreachable",
     `two connections to ${target.name} reached two servers, or one that restarted in between`,
@@ -59,9 +65,10 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 }
 
 function link(target: Target, reader: Opened, actor: Opened): Link {
-  const { serverId: _, ...facts } = reader.server;
+  const { serverId, ...facts } = reader.server;
   const lease = leaseOn(actor);
-  const openOther = (database: string, signal: AbortSignal) => openConnection(target, { database }, signal);
+  const openOther = async (database: string, signal: AbortSignal): Promise<Opened> =>
+    onServer(serverId, target, await openConnection(target, { database }, signal));
   const reading = createReader({
     connection: reader,
     target: { name: target.name },
@@ -82,7 +89,10 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     capabilities: capabilities(reader.versionNumber),
     facts,
     read: (look, signal) => whole(signal, () => reading.read(look, signal)),
-    act: (order, signal) => whole(signal, () => act(actor, order, signal)),
+    act: (order, signal) =>
+      whole(signal, () =>
+        order.action === "rollback-prepared" ? rollbackPrepared(openOther, order, signal) : act(actor, order, signal),
+      ),
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
     readyToProbe: (database, signal) => whole(signal, () => probes.ready(database, signal)),
     probe: (probe, signal) => whole(signal, () => probes.probe(probe, signal)),
@@ -108,7 +118,7 @@ function capabilities(versionNumber: number): Capabilities {
   return {
     atomicGuard: true,
     cancel: true,
-    rollbackPrepared: false,
+    rollbackPrepared: true,
     softBlocks: true,
     waitAge: versionNumber >= waitAgeSince,
     transactionAge: true,

@@ -6,19 +6,20 @@ import type { LockRow } from "./lock-rows.ts";
 export type PreparedRow = Readonly<{
   ownerId: string | null;
   databaseId: string | null;
-  prepared: Omit<Prepared, "kind" | "user" | "database">;
+  prepared: Omit<Prepared, "kind" | "user" | "database" | "superuser">;
 }>;
 
 // The function, not the view, which joins pg_authid.
 const preparedSql = `/* lockwarden:prepared */
-select p.transaction, p.gid, p.ownerid, p.dbid,
+select p.transaction, p.gid, p.ownerid, p.dbid, pg_catalog.age(p.transaction) as xmin_age,
+       to_char(p.prepared at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as prepared_at,
        trunc(extract(epoch from pg_catalog.clock_timestamp() - p.prepared) * 1000) as age_ms
   from pg_catalog.pg_prepared_xact() as p`;
 
-/** One statement, needed only where a lock row has no pid. */
+/** One statement, needed where a lock row has no pid, and for rules about prepared transactions. */
 export async function readPrepared(connection: Connection, signal: AbortSignal): Promise<readonly PreparedRow[]> {
   const rows = await connection.query(preparedSql, [], signal);
-  return rows.map(({ transaction, gid, ownerid, dbid, age_ms }) => ({
+  return rows.map(({ transaction, gid, ownerid, dbid, age_ms, prepared_at, xmin_age }) => ({
     ownerId: ownerid ?? null,
     databaseId: dbid ?? null,
     prepared: {
@@ -26,6 +27,8 @@ export async function readPrepared(connection: Connection, signal: AbortSignal):
       gid: gid ?? "",
       transactionId: transaction ?? "",
       ageMs: age_ms == null ? null : Math.max(0, Number(age_ms)),
+      preparedAt: prepared_at ?? null,
+      xminAge: xmin_age == null ? null : Number(xmin_age),
     },
   }));
 }

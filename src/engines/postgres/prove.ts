@@ -9,6 +9,16 @@ select a.backend_start = $2::timestamptz as alive,
        a.backend_start = $2::timestamptz and a.xact_start = $3::timestamptz as same_transaction
   from pg_catalog.pg_stat_get_activity($1::int4) as a where a.pid = $1::int4`;
 
+// Its locks are there a little longer than its place in the list.
+const preparedSql = `/* lockwarden:prove */
+select same as alive, same as same_transaction
+  from (select exists (select from pg_catalog.pg_prepared_xact() as p
+                        where p.transaction = $1::text::xid and p.gid = $2::text)
+            or exists (select from pg_catalog.pg_lock_status() as l
+                        where l.pid is null and l.granted and l.transactionid = $1::text::xid) as same) as victim`;
+/** What pg_blocking_pids calls a prepared transaction. */
+const preparedPid = "0";
+
 const locksSql = `/* lockwarden:prove-locks */
 select l.pid, l.granted, l.mode, ${lockText} as lock
   from pg_catalog.pg_lock_status() as l where l.pid = any ($1::int4[])`;
@@ -29,16 +39,16 @@ const mostWaiters = 20;
 export async function prove(connection: Connection, evidence: Evidence, signal: AbortSignal): Promise<Proof> {
   const began = performance.now();
   const { victim } = evidence;
-  if (victim.kind !== "session" || victim.pid === null)
-    throw new Error(`a proof needs a session with a process id, got ${victim.key}`);
+  const pid = victim.kind === "prepared" ? preparedPid : victim.pid;
+  if (pid === null) throw new Error(`a proof needs a session with a process id, got ${victim.key}`);
   const waits = evidence.waits
     .filter((wait) => wait.pid !== null && wait.blockers.some((blocker) => blocker.node === victim.key))
     .slice(0, mostWaiters);
-  const startedAt = victim.transaction.kind === "open" ? victim.transaction.startedAt : null;
-  const [row] = await connection.query(victimSql, [victim.pid, victim.identity, startedAt], signal);
-  const pids = [victim.pid, ...waits.map((wait) => wait.pid)];
+  const row = await readVictim(connection, victim, signal);
+  const pids = [pid, ...waits.map((wait) => wait.pid)];
   const locks = await connection.query(locksSql, [pids], signal);
-  const sameTransaction = stillHolds(row, locks, evidence, victim.pid);
+  const sameTransaction =
+    victim.kind === "prepared" ? row?.["same_transaction"] === "t" : stillHolds(row, locks, evidence, pid);
 
   const waiting = locks.filter((lock) => lock["granted"] === "f").map((lock) => lock["pid"] ?? null);
   const blocking = waiting.length === 0 ? [] : await connection.query(blockingSql, [[...new Set(waiting)]], signal);
@@ -51,7 +61,7 @@ export async function prove(connection: Connection, evidence: Evidence, signal: 
         lock["pid"] === wait.pid && lock["granted"] === "f" && lock["lock"] === wait.lock && lock["mode"] === wait.mode,
     );
   const still = waits.filter(
-    (wait) => blockersOf(wait).includes(victim.pid ?? "") && (sameTransaction || sameWait(wait)),
+    (wait) => blockersOf(wait).includes(pid) && (sameTransaction || (victim.kind === "session" && sameWait(wait))),
   );
   const others = waits.filter((wait) => !still.includes(wait)).flatMap(blockersOf);
   return {
@@ -61,6 +71,18 @@ export async function prove(connection: Connection, evidence: Evidence, signal: 
     next: await describe(connection, others, signal),
     ms: Math.round(performance.now() - began),
   };
+}
+
+async function readVictim(
+  connection: Connection,
+  victim: Evidence["victim"],
+  signal: AbortSignal,
+): Promise<Row | undefined> {
+  const prepared = victim.kind === "prepared";
+  const startedAt = !prepared && victim.transaction.kind === "open" ? victim.transaction.startedAt : null;
+  const values = prepared ? [victim.transactionId, victim.gid] : [victim.pid, victim.identity, startedAt];
+  const [row] = await connection.query(prepared ? preparedSql : victimSql, values, signal);
+  return row;
 }
 
 /** The transaction is open; or, while the process ends and is listed no more, its locks are still there. */
@@ -85,10 +107,10 @@ async function describe(
   if (blockers.length === 0) return null;
   const counts = new Map<string, number>();
   for (const pid of blockers) counts.set(pid, (counts.get(pid) ?? 0) + 1);
-  const pids = [...counts.keys()].filter((pid) => pid !== "0");
+  const pids = [...counts.keys()].filter((pid) => pid !== preparedPid);
   const rows = pids.length === 0 ? [] : await connection.query(nextSql, [pids], signal);
   const nameOf = (pid: string) => {
-    if (pid === "0") return "a prepared transaction";
+    if (pid === preparedPid) return "a prepared transaction";
     const row = rows.find((one) => one["pid"] === pid);
     const application = row?.["application_name"] ? `, application ${row["application_name"]}` : "";
     return `session ${pid} (${row?.["state"] ?? "state unknown"}${application})`;

@@ -50,7 +50,8 @@ export function createReader(options: ReaderOptions): Reader {
 async function see({ connection, mostLocks: most }: ReaderOptions, look: Look, signal: AbortSignal): Promise<Seen> {
   const locks = look.locks ? await readLocks(connection, signal, most) : null;
   const rows = locks?.rows ?? [];
-  const prepared = rows.some((row) => row.pid === null) ? await readPrepared(connection, signal) : [];
+  const wanted = look.prepared === true || rows.some((row) => row.pid === null);
+  const prepared = wanted ? await readPrepared(connection, signal) : [];
   const pids = new Set(rows.filter((row) => row.contended).map((row) => row.pid));
   const question = {
     all: look.sessions === "all",
@@ -138,6 +139,7 @@ function preparedOf(names: Names, rows: readonly PreparedRow[]): readonly Prepar
   return rows.map(({ ownerId, databaseId, prepared }) => ({
     kind: "prepared",
     ...prepared,
+    superuser: names.roles.get(ownerId)?.superuser ?? null,
     user: names.roles.get(ownerId)?.name ?? "",
     database: names.databases.get(databaseId)?.name ?? "",
   }));
