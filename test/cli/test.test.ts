@@ -61,7 +61,7 @@ test("a test that fails is told line by line: where, what was expected, what was
     expected: terminate session 5
     got:      nothing
     because:  rule stuck-login: blocks.waiters: expected at least 1 on
-      public.user_session, got blocks 0 sessions on public.user_session
+      public.user_session, got blocks nobody on public.user_session
   r.test.yaml:18:9 at 90 s
     expected: nothing more about session 3
     got:      spare session 3 (except, else terminate) by rule stuck-login

@@ -277,7 +277,7 @@ for (const [name, sessions, expected, told] of [
     "of nobody's blocker",
     "{pid: 1, idle_for: 1m}",
     act,
-    ["look 0: terminate session 1 / nothing: rule r: blocks.waiters: expected at least 1, got blocks 0 sessions"],
+    ["look 0: terminate session 1 / nothing: rule r: blocks.waiters: expected at least 1, got blocks nobody"],
   ],
   [
     "of a deadlock",
