@@ -155,6 +155,8 @@ const prepared = z.strictObject({
   for: lasting("Prepared so long ago, at this look."),
   user: filled.optional().describe("Its owner. Left out: app."),
   database: filled.optional().describe("Left out: app."),
+  superuser: z.boolean().nullable().optional().describe("Of its owner. Left out: false. null: cannot be told."),
+  xmin_age: z.int().min(0).max(2_147_483_647).nullable().optional().describe("Transactions that it holds back."),
   holds,
 });
 

@@ -47,7 +47,14 @@ export type SaidSession = Readonly<{ pid: string }> &
   }>;
 
 export type SaidPrepared = Readonly<{ gid: string }> &
-  Said<{ user: string; database: string; for: Ms; holds: readonly SaidHold[] }>;
+  Said<{
+    user: string;
+    database: string;
+    for: Ms;
+    superuser: boolean | null;
+    xmin_age: number | null;
+    holds: readonly SaidHold[];
+  }>;
 
 /** Since when things are as they are, in ms since 1970; null: the server does not show it. */
 export type Since = Readonly<{
@@ -107,7 +114,7 @@ const backendTypes: Readonly<Record<Session["role"], string>> = {
   client: "client backend",
   replication: "walsender",
   internal: "autovacuum worker",
-  prepared: "",
+  prepared: "prepared transaction",
   unknown: "client backend",
 };
 
@@ -128,7 +135,11 @@ function writes(holds: readonly SaidHold[]): boolean {
   return holds.some(({ mode = defaultHold }) => isAtLeast(mode, "RowExclusiveLock"));
 }
 
-export function describedPrepared({ gid, user, database }: SaidPrepared, sinceMs: Ms, atMs: number): Prepared {
+export function describedPrepared(
+  { gid, user, database, superuser, xmin_age }: SaidPrepared,
+  sinceMs: Ms,
+  atMs: number,
+): Prepared {
   return {
     kind: "prepared",
     key: preparedKey(gid),
@@ -137,6 +148,9 @@ export function describedPrepared({ gid, user, database }: SaidPrepared, sinceMs
     user: user ?? "app",
     database: database ?? "app",
     ageMs: sinceMs === null ? null : atMs - sinceMs,
+    preparedAt: moment(sinceMs),
+    superuser: unlessSaid(superuser, false),
+    xminAge: unlessSaid(xmin_age, null),
   };
 }
 
