@@ -21,6 +21,8 @@ const bystanders = 900;
 const openTransactions = 100;
 const rounds = 25;
 const warmUps = 5;
+// Each of a thousand looks for a deadlock once, among a thousand: while they do, on a busy machine nobody gets in.
+const settings = { max_connections: String(waiters + bystanders + 20), deadlock_timeout: "10min" };
 const jamLook: Look = { sessions: "transactions", locks: true };
 
 /** What others ask, and what the answer cannot be had for less than. */
@@ -70,23 +72,20 @@ export const jam: Scenario = {
   about: "a look with locks while a thousand wait for one row, beside what others ask",
   needsServer: true,
   run: (major) =>
-    withServer(
-      { major, settings: { max_connections: String(waiters + bystanders + 20) } },
-      async (server, superuser) => {
-        await superuser.query(
-          "create table public.login (id int primary key, seen timestamptz); create table public.orders (id int primary key);" +
-            "insert into public.login values (1, now()); grant all on all tables in schema public to app",
-        );
-        const askers = await connectAskers(server.url(watchdogRole), superuser);
-        const idle = await fill(server.url("app"), superuser);
-        const crowds: Crowd[] = [];
-        await openTransaction(idle.splice(0, openTransactions));
-        crowds.push(await measure(`${openTransactions} of the bystanders in a transaction`, superuser, askers));
-        await openTransaction(idle);
-        crowds.push(await measure("all of the bystanders in a transaction", superuser, askers));
-        return report(await versionOf(superuser), crowds);
-      },
-    ),
+    withServer({ major, settings }, async (server, superuser) => {
+      await superuser.query(
+        "create table public.login (id int primary key, seen timestamptz); create table public.orders (id int primary key);" +
+          "insert into public.login values (1, now()); grant all on all tables in schema public to app",
+      );
+      const askers = await connectAskers(server.url(watchdogRole), superuser);
+      const idle = await fill(server.url("app"), superuser);
+      const crowds: Crowd[] = [];
+      await openTransaction(idle.splice(0, openTransactions));
+      crowds.push(await measure(`${openTransactions} of the bystanders in a transaction`, superuser, askers));
+      await openTransaction(idle);
+      crowds.push(await measure("all of the bystanders in a transaction", superuser, askers));
+      return report(await versionOf(superuser), crowds);
+    }),
 };
 
 /** Each statement on a connection of its own, set up as the daemon's are. */
@@ -116,18 +115,22 @@ async function connectAskers(url: string, superuser: pg.Client): Promise<Readonl
 async function fill(url: string, superuser: pg.Client): Promise<pg.Client[]> {
   const holder = await person(url, "web");
   await holder.query("begin; update public.login set seen = now() where id = 1");
+  const idle = await crowdOf(bystanders, () => person(url, "worker"));
   const waiting = await crowdOf(waiters, () => person(url, "web"));
   // They end with the server.
   for (const client of waiting) {
     client.query("update public.login set seen = now() where id = 1").catch(() => undefined);
   }
-  const idle = await crowdOf(bystanders, () => person(url, "worker"));
-  await eventually("all of them wait", async () => {
-    const { rows } = await superuser.query<{ count: string }>(
-      "select count(*) from pg_stat_get_activity(null) where wait_event_type = 'Lock'",
-    );
-    return Number(rows[0]?.count) === waiters ? true : undefined;
-  });
+  await eventually(
+    "all of them wait",
+    async () => {
+      const { rows } = await superuser.query<{ count: string }>(
+        "select count(*) from pg_stat_get_activity(null) where wait_event_type = 'Lock'",
+      );
+      return Number(rows[0]?.count) === waiters ? true : undefined;
+    },
+    120_000,
+  );
   return idle;
 }
 
@@ -198,7 +201,7 @@ function report(version: string, crowds: readonly Crowd[]): Report {
   };
   return {
     conditions: [
-      `${version}; ${waiters} real connections wait for one row, ${bystanders} stand by; over TCP on loopback, every statement prepared,`,
+      `${version}; ${waiters} real connections wait for one row, ${bystanders} stand by; deadlock_timeout 10 min; over TCP on loopback, every statement prepared,`,
       `on a connection of its own with the same role and settings; ${rounds} rounds in turns, ${warmUps} before them do not count.`,
       "tick: link.read with locks, that is every statement it sends. floor: count(*) of both functions. plain: select * of both.",
       "self-join: PostgreSQL wiki's Lock Monitoring; its million rows are counted on the server, which spares it the sending.",
