@@ -1,15 +1,18 @@
 import { request } from "../control-socket.ts";
-import type { Request, StatusAnswer } from "../daemon/control.ts";
+import type { Answers, Request } from "../daemon/control.ts";
 import { errorCode } from "../owned-file.ts";
 
 /** A tick may verify several acts; past this the daemon is not well. */
 const daemonMs = 120_000;
 
 /** What the daemon on this state folder answers; null: none can be asked. */
-export async function askDaemon<Answer>(stateDir: string, question: Request): Promise<Answer | null> {
+export async function askDaemon<Question extends Request>(
+  stateDir: string,
+  question: Question,
+): Promise<Answers[Question["command"]] | null> {
   try {
     const reply = await request(stateDir, question, { timeoutMs: daemonMs });
-    return reply.kind === "nobody" ? null : (reply.answer as Answer);
+    return reply.kind === "nobody" ? null : (reply.answer as Answers[Question["command"]]);
   } catch (error) {
     // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.
     const code = error instanceof Error ? errorCode(error.cause) : null;
@@ -22,7 +25,7 @@ export type Asking = Readonly<{ file: string; digest: string; warn(text: string)
 
 /** Whether a daemon runs on this state folder; one that goes by another config is warned of. */
 export async function findDaemon(stateDir: string, { file, digest, warn }: Asking): Promise<boolean> {
-  const status = await askDaemon<StatusAnswer>(stateDir, { command: "status" });
+  const status = await askDaemon(stateDir, { command: "status" });
   if (status === null) return false;
   if (status.config !== digest) {
     warn(

@@ -1,5 +1,7 @@
 import { nearest } from "../config/mistake.ts";
 import type { Config, Target } from "../config/schema.ts";
+import type { Probed } from "../core/decision.ts";
+import { probedText } from "../core/probe-text.ts";
 import { appliesTo, nameDoubts, type Surveyed, tableQuestions } from "../core/server-names.ts";
 import { timeoutDoubts, timeoutText } from "../core/server-timeouts.ts";
 import type { Doubt, Survey } from "../core/survey.ts";
@@ -8,12 +10,21 @@ import type { Missing, ServerFacts } from "../engines/engine.ts";
 import { engineFor } from "../engines/registry.ts";
 import type { Found, Group } from "./check-report.ts";
 
+/** What the probe of a rule said just now. */
+export type RuleProbed = Readonly<{ rule: string; probed: Probed }>;
+
 /** What a target said. */
 export type TargetLook = Readonly<{
   target: Target;
   engine: string;
   answer:
-    | Readonly<{ kind: "seen"; facts: ServerFacts; missing: readonly Missing[]; survey: Survey | string }>
+    | Readonly<{
+        kind: "seen";
+        facts: ServerFacts;
+        missing: readonly Missing[];
+        survey: Survey | string;
+        probes: readonly RuleProbed[];
+      }>
     | Readonly<{ kind: "failed"; error: string }>;
 }>;
 
@@ -29,22 +40,27 @@ export type TargetCheck = Readonly<{
   error: string | null;
   missing: readonly Missing[];
   warnings: readonly Doubt[];
+  probes: readonly RuleProbed[];
   /** What could not be looked into. */
   gaps: readonly string[];
 }>;
 
 /** Asks over connections of its own. */
-export async function lookAtTarget(target: Target, { rules }: Config): Promise<TargetLook> {
+export async function lookAtTarget(target: Target, config: Config): Promise<TargetLook> {
   const { signal } = new AbortController();
   const engine = engineFor(target);
-  const questions = tableQuestions(rules.filter((rule) => appliesTo(rule, target.name)));
+  const rules = config.rules.filter((rule) => appliesTo(rule, target.name));
+  const questions = tableQuestions(rules);
   try {
     const link = await engine.connect(target, signal);
     try {
       const missing = await link.check(signal);
       // What it would say is of use, not of need.
       const survey = await link.survey(questions, signal).catch(failureText);
-      return { target, engine: engine.name, answer: { kind: "seen", facts: link.facts, missing, survey } };
+      const probes: RuleProbed[] = [];
+      for (const { name, probe } of rules)
+        if (probe !== undefined) probes.push({ rule: name, probed: await link.probe(probe, signal) });
+      return { target, engine: engine.name, answer: { kind: "seen", facts: link.facts, missing, survey, probes } };
     } finally {
       await link.close();
     }
@@ -62,12 +78,12 @@ export function judgeTargets(looks: readonly TargetLook[], config: Config): read
     const head = { target: target.name, engine };
     if (answer.kind === "failed") {
       const nothing = { version: null, role: null, recovery: null, encrypted: null };
-      return { ...head, ...nothing, ok: false, error: answer.error, missing: [], warnings: [], gaps: [] };
+      return { ...head, ...nothing, ok: false, error: answer.error, missing: [], warnings: [], probes: [], gaps: [] };
     }
     const { version, role, recovery, encrypted } = answer.facts;
-    const { missing, survey } = answer;
+    const { missing, survey, probes } = answer;
     const ok = missing.every((one) => !isNeeded(one, config, target));
-    const seen = { ...head, ok, version, role, recovery, encrypted, error: null, missing };
+    const seen = { ...head, ok, version, role, recovery, encrypted, error: null, missing, probes };
     if (typeof survey === "string")
       return { ...seen, warnings: [], gaps: [`rules were not compared with the server: ${survey}`] };
     const here = { target: target.name, survey };
@@ -107,10 +123,18 @@ export function targetGroup(checked: TargetCheck, { target, answer }: TargetLook
     found: [
       ...checked.missing.map((one) => missingFound(one, isNeeded(one, config, target))),
       ...checked.warnings.map(({ text }): Found => ({ mark: "warning", text })),
+      ...checked.probes.map(probeFound),
       ...checked.gaps.map((text): Found => ({ mark: "note", text })),
       ...(survey === null || checked.warnings.length > 0 ? [] : [timeoutsFound(survey)]),
     ],
   };
+}
+
+/** A rule whose probe cannot be run acts on nobody. */
+function probeFound({ rule, probed }: RuleProbed): Found {
+  const text = `rule ${rule}: ${probedText(probed)}`;
+  if (probed.kind !== "failed") return { mark: "note", text };
+  return { mark: "warning", text: `${text}; until it can be run the rule acts on nobody` };
 }
 
 function missingFound({ missing, grant, needed }: Missing, isError: boolean): Found {

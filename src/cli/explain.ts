@@ -50,7 +50,7 @@ async function live(asking: Asking): Promise<readonly TargetExplanation[]> {
   const { config, scope } = asking;
   const stateDir = stateDirOf(config);
   if (await findDaemon(stateDir, asking)) {
-    const answer = await askDaemon<readonly TargetExplanation[]>(stateDir, { command: "explain", scope });
+    const answer = await askDaemon(stateDir, { command: "explain", scope });
     if (answer !== null) return answer;
   }
   return Promise.all(config.targets.map((target) => lookAt(target, asking)));

@@ -53,7 +53,7 @@ export const once: CommandSpec = {
 /** null: no daemon runs on this state folder. */
 async function throughDaemon(stateDir: string, asking: Asking): Promise<readonly LookReport[] | null> {
   if (!(await findDaemon(stateDir, asking))) return null;
-  return askDaemon<readonly LookReport[]>(stateDir, { command: "once" });
+  return askDaemon(stateDir, { command: "once" });
 }
 
 type Circumstances = Readonly<{ digest: string; stateDir: string; lack: Lack }>;

@@ -16,7 +16,8 @@ export function probedOutcome(outcome: Outcome, probed: Probed): Outcome {
   return { ...outcome, probe: probed, text: `${outcome.text}; ${probedText(probed)}` };
 }
 
-function probedText(probed: Probed): string {
+/** What a probe said, as a sentence about it. */
+export function probedText(probed: Probed): string {
   switch (probed.kind) {
     case "works":
       return `the probe got through in ${spokenDuration(probed.ms)}: the way is free`;

@@ -17,13 +17,22 @@ export type StatusAnswer = Readonly<{
   targets: readonly Readonly<{ target: string; connected: boolean; leader: boolean; sentence: string }>[];
 }>;
 
+/** What it answers to each. */
+export type Answers = Readonly<{
+  once: readonly LookReport[];
+  status: StatusAnswer;
+  explain: readonly TargetExplanation[];
+}>;
+
 export type ControlContext = Readonly<{
   watched(): readonly Readonly<{ name: string; watch: Watch }>[];
   loaded(): Pick<Extract<LoadedConfig, { kind: "ok" }>, "config" | "digest">;
 }>;
 
 /** Answers the requests of other commands; an unknown one is an error that the client shows. */
-export function controlHandler(context: ControlContext): (message: unknown, signal: AbortSignal) => Promise<unknown> {
+export function controlHandler(
+  context: ControlContext,
+): (message: unknown, signal: AbortSignal) => Promise<Answers[keyof Answers]> {
   return async (received, signal) => {
     const message = typeof received === "object" && received !== null ? received : {};
     const command = "command" in message ? message.command : undefined;

@@ -81,7 +81,7 @@ function verdicts(daemon: DaemonProcess, signal: AbortSignal): (scene: Scene) =>
 async function ask(daemon: DaemonProcess, pid: string, signal: AbortSignal): Promise<Verdict | null> {
   const reports = (await daemon.once(signal)) ?? [];
   const found = reports
-    .flatMap(({ decisions }) => [...decisions])
+    .flatMap(({ report }) => [...report.decisions])
     .find(({ rule, session }) => rule === ruleName && session["pid"] === pid);
   if (found === undefined) return null;
   if (found.decision === "wait" && found.inMs !== null) return { kind: "wait", leftMs: found.inMs };

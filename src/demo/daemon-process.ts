@@ -2,8 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { request } from "../control-socket.ts";
-import type { StatusAnswer } from "../daemon/control.ts";
-import type { TargetReport } from "../daemon/once-report.ts";
+import type { Answers } from "../daemon/control.ts";
 import { DemoFailed } from "./failure.ts";
 
 /** `lockwarden run` as a process of its own, and what it says. */
@@ -13,9 +12,9 @@ export type DaemonProcess = Readonly<{
   said(): readonly string[];
   /** How it ended; null: it runs. */
   ended(): string | null;
-  status(signal: AbortSignal): Promise<StatusAnswer | null>;
+  status(signal: AbortSignal): Promise<Answers["status"] | null>;
   /** What it decides now, by its own look. */
-  once(signal: AbortSignal): Promise<readonly TargetReport[] | null>;
+  once(signal: AbortSignal): Promise<Answers["once"] | null>;
   /** SIGTERM, and how it ended: `exit code 0` when all is well. */
   stop(): Promise<string>;
 }>;
@@ -63,9 +62,12 @@ export function startDaemonProcess({ program, configFile, stateDir, folder }: Da
     child.once("error", (error) => end(error.message));
     child.once("exit", (code, signal) => end(code === null ? `signal ${signal}` : `exit code ${code}`));
   });
-  const ask = async <T>(command: string, signal: AbortSignal): Promise<T | null> => {
+  const ask = async <Command extends keyof Answers>(
+    command: Command,
+    signal: AbortSignal,
+  ): Promise<Answers[Command] | null> => {
     const reply = await request(stateDir, { command }, { timeoutMs: answerMs, signal });
-    return reply.kind === "nobody" ? null : (reply.answer as T);
+    return reply.kind === "nobody" ? null : (reply.answer as Answers[Command]);
   };
   return {
     pid: child.pid ?? 0,
