@@ -22,21 +22,11 @@ export function lookMask(show: QueryText): LookMask {
   };
   return async ({ snapshot, judgement }) => {
     const sessions: Session[] = [];
-    const queries = new Map<string, string>();
     for (const session of snapshot.sessions) {
       if (sessions.length % sessionsAtOnce === sessionsAtOnce - 1) await others();
-      const { key, query } = session;
-      if (query !== null) queries.set(key, query);
+      const { query } = session;
       sessions.push(query === null ? session : { ...session, query: shown(query) });
     }
-    // A reason quotes what its rule's `query` was found in.
-    const opinions = judgement?.opinions.map((opinion) => {
-      const query = queries.get(opinion.victim) ?? "";
-      return query === "" ? opinion : { ...opinion, text: opinion.text.replaceAll(query, () => shown(query) ?? "…") };
-    });
-    return {
-      snapshot: { ...snapshot, sessions },
-      judgement: judgement === null ? null : { ...judgement, opinions: opinions ?? [] },
-    };
+    return { snapshot: { ...snapshot, sessions }, judgement };
   };
 }

@@ -1,9 +1,11 @@
 import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { constants, createGunzip } from "node:zlib";
 import type { RecordedLook } from "./core/recorded-look.ts";
+import type { Snapshot } from "./core/snapshot.ts";
 import { errorText } from "./owned-file.ts";
-import { NotRecorded, readLook } from "./recorded-snapshot.ts";
+import { NotRecorded, readLook, readSnapshot } from "./recorded-snapshot.ts";
 import { textLines } from "./text-lines.ts";
 
 /** One line of a recording. `torn`: the last one, cut short by a crash or a full disk. `broken`: anything else that is no look. */
@@ -25,6 +27,18 @@ export async function* recordedLooks(file: string): AsyncGenerator<RecordedLine>
   } catch (error) {
     yield { kind: "broken", text: `${file}: cannot be read behind line ${line}: ${errorText(error)}` };
   }
+}
+
+/** The snapshot in a file: the one that is recorded there alone, or of a recording the latest. Throws NotRecorded when there is none. */
+export async function latestSnapshot(file: string): Promise<Snapshot> {
+  if (!/\.(?:jsonl|gz)$/u.test(file)) return readSnapshot(await readFile(file, "utf8"), file);
+  let latest: Snapshot | null = null;
+  for await (const line of recordedLooks(file)) {
+    if (line.kind === "look") latest = line.look.snapshot;
+    if (line.kind === "broken") throw new NotRecorded(line.text);
+  }
+  if (latest === null) throw new NotRecorded(`${file}: expected at least one recorded look, got none`);
+  return latest;
 }
 
 function lineOf(text: string | null, where: string, ended: boolean): RecordedLine {

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
 import type { Explanation, Scope } from "../core/explanation.ts";
@@ -9,7 +8,7 @@ import { failureText } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { engineFor } from "../engines/registry.ts";
 import { errorText } from "../owned-file.ts";
-import { readSnapshot } from "../recorded-snapshot.ts";
+import { latestSnapshot } from "../recorded-looks.ts";
 import { askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
@@ -21,7 +20,10 @@ export const explain: CommandSpec = {
   summary: "why each session was touched or not, rule by rule, and when it will be; never acts",
   arguments: [{ name: "[pid]", describe: "only this one, with every condition; PID or PID,SESSIONID" }],
   options: [
-    { flags: "--from <file>", describe: "a recorded snapshot instead of a live look" },
+    {
+      flags: "--from <file>",
+      describe: "a recorded snapshot, or the latest look of a recording, instead of a live one",
+    },
     { flags: "--all", describe: "idle sessions that no rule is about too" },
   ],
   config: true,
@@ -81,7 +83,7 @@ async function recorded(
   { config, digest, scope, warn }: Asking,
 ): Promise<readonly Explanation[] | string> {
   try {
-    const snapshot = readSnapshot(await readFile(from, "utf8"), from);
+    const snapshot = await latestSnapshot(from);
     const [first, ...others] = config.targets;
     const target = config.targets.find(({ name }) => name === snapshot.target) ?? (others.length === 0 ? first : null);
     if (target === null || target === undefined) {

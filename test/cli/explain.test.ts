@@ -196,20 +196,26 @@ test("a recorded snapshot is judged by the config as it is, without a server", a
   });
   assert.match(ended.out, /\n {2}stuck-login: matched; terminate is due now\n/);
   for (const [text, why] of [
-    ["{", "expected one JSON object, a recorded snapshot"],
-    ["{}", "version: expected 1, got none"],
-    ['{"version":1}', "but sessions, prepared, gaps, holds, waits, target, "],
+    ["{", "expected one recorded snapshot as JSON"],
+    ["{}", "expected a snapshot with a version"],
+    ['{"version":1}', "target: expected a text, got nothing"],
   ] as const) {
     await writeFile(file, text);
     assertEnded(await explain(here, "--from", file), {
       code: 1,
-      err: new RegExp(`^lockwarden explain: ${file}: .*${why}`),
+      err: new RegExp(`^lockwarden explain: ${file}:? .*${why}`),
     });
   }
   assertEnded(await explain(here, "--from", join(here.folder, "none.json")), {
     code: 1,
-    err: /none\.json: cannot be read/,
+    err: /none\.json/,
   });
+  // Of a recording the latest look counts.
+  const recording = join(here.folder, "looks.jsonl");
+  const earlier = snapshot().session(1, { idle: "1s" }).build();
+  await writeFile(recording, [earlier, look.build()].map((one) => `${JSON.stringify(one)}\n`).join(""));
+  const latest = await explain(here, "--from", recording);
+  assertEnded(latest, { code: 0, out: /stuck-login: matched; terminate is due now\n/ });
 });
 
 test("who may not ask the daemon looks himself", async (t) => {
