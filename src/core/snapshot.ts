@@ -25,6 +25,7 @@ export type LockWait = Readonly<{
   relation: Relation | null;
   /** Where the server does not say which one it is: the relations that both sides hold. */
   candidates: readonly Relation[];
+  /** Since the wait began; where the server does not say, since it was first seen. */
   waitMs: Ms;
   /** The moment the wait began, for the guard. (PostgreSQL 14+) waitstart. */
   waitAt: Text;

@@ -189,6 +189,35 @@ test("a client that reconnects and locks the row again is ended only so often, t
   await third.release();
 });
 
+test("who takes over a freed row has the rule's cooldown, while another stuck row is freed at once", async () => {
+  const here = await place(
+    config(
+      "{name: stuck-login, match: {state: idle in transaction, idle_for: 200ms, blocks: {tables: [public.user_session]}}, steps: [terminate], cooldown: 1h}",
+    ),
+  );
+  const first = await stuckLogin(service, 8);
+  const successor = await service.person("successor");
+  await successor.query("begin");
+  const taken = logIn(successor, 8);
+  const daemon = here.run();
+  await taken;
+  await first.login;
+  const behind = logIn(await service.person("behind"), 8);
+  await eventually(() => daemon.said().includes("is spared (cooldown)"));
+  const other = await stuckLogin(service, 9);
+  await other.login;
+  const acted = (await eventsOf(here, "intent")).flatMap((event) =>
+    event.event === "intent" && event.decision.evidence.victim.kind === "session"
+      ? [event.decision.evidence.victim.pid]
+      : [],
+  );
+  assert.deepEqual(acted, [first.pid, other.pid]);
+  await successor.query("rollback");
+  await behind;
+  daemon.child.kill("SIGTERM");
+  await daemon.ended;
+});
+
 test("a server that crashes in the middle of a verification leaves an unknown outcome, not one that was never seen", async () => {
   const here = await place(
     config(

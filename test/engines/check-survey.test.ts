@@ -200,13 +200,13 @@ for (const { major, postgres } of servers) {
   test(`${major}: what check says of failed transactions is so`, async (t) => {
     if (major < 17) return t.skip("transaction_timeout came with 17");
     const failed = await client(postgres.url());
-    await failed.query("set transaction_timeout = '20ms'; set idle_in_transaction_session_timeout = '40ms'");
+    await failed.query("set transaction_timeout = '1s'; set idle_in_transaction_session_timeout = '1500ms'");
     await failed.query("begin");
     await assert.rejects(failed.query("select 1 / 0"));
     const { rows } = await admin.query<{ pid: number }>(
       "select pid from pg_stat_activity where state like '%aborted%'",
     );
-    const old = `select 1 from pg_stat_activity where pid = ${rows[0]?.pid} and state_change < clock_timestamp() - interval '500 ms'`;
+    const old = `select 1 from pg_stat_activity where pid = ${rows[0]?.pid} and state_change < clock_timestamp() - interval '2500 ms'`;
     await eventually(async () => (await admin.query(old)).rowCount === 1);
     await failed.end();
   });

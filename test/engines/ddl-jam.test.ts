@@ -36,9 +36,10 @@ for (const { major, here, prepared: actor } of made) {
   /** What the rule decides as soon as it decides to act; superusers are not protected here. */
   const decided = async (): Promise<ActDecision & { action: Signal }> => {
     await here.readWith(3);
+    const watch = judge({ rules: [rule], protect: { superusers: false } });
     return eventually(async () => {
       const snapshot: Snapshot = await here.read();
-      const { decisions } = judge({ rules: [rule], protect: { superusers: false } }).look(snapshot);
+      const { decisions } = watch.look(snapshot);
       const [decision, ...more] = decisions;
       assert.deepEqual(more.map(brief), []);
       return decision?.kind === "act" && isSignal(decision) && decision;

@@ -75,7 +75,10 @@ for (const { major, here } of made) {
     const idle = { state: "idle in transaction", idle_for: "1ms" };
     assert.deepEqual(decide({ match: { ...idle, has_written: true } }, snapshot), [`act terminate ${writer.pid}`]);
     assert.deepEqual(decide({ match: { ...idle, has_written: false } }, snapshot), [`act terminate ${reader.pid}`]);
-    assert.deepEqual(decide({ match: { ...idle, xmin_age: 5 } }, snapshot), [`act terminate ${reader.pid}`]);
+    // The writer's own id holds back as much as the reader's snapshot.
+    const holdingBack = [`act terminate ${reader.pid}`, `act terminate ${writer.pid}`];
+    assert.deepEqual(decide({ match: { ...idle, xmin_age: 5 } }, snapshot), holdingBack);
+    assert.deepEqual(decide({ match: { ...idle, xmin_age: 500 } }, snapshot), []);
     await leave(reader, writer, other);
   });
 
@@ -98,6 +101,65 @@ for (const { major, here } of made) {
       `act terminate ${idle.pid}`,
     ]);
     await leave(idle);
+  });
+
+  test(`${major}: an advisory lock and CREATE INDEX CONCURRENTLY count only for a rule that names their kind of lock`, async () => {
+    const held = { match: { state: ["idle", "idle in transaction"], idle_for: "1ms", blocks: { waiters: 1 } } };
+    const naming = (locktypes: string) => ({ match: { ...held.match, blocks: { locktypes } } });
+    const holder = await here.person("leader");
+    await holder.run("select pg_advisory_lock(7)");
+    const candidate = await here.person("candidate");
+    candidate.start("select pg_advisory_lock(7)");
+    const elected = await here.readWith(1);
+    assert.deepEqual(decide(held, elected), []);
+    assert.deepEqual(decide(naming("virtualxid"), elected), []);
+    assert.deepEqual(decide(naming("advisory"), elected), [`act terminate ${holder.pid}`]);
+    await leave(candidate, holder);
+
+    const reader = await here.person("reader");
+    await reader.run("begin isolation level repeatable read; select * from account");
+    const builder = await here.person("builder");
+    builder.start("create index concurrently on account (n)");
+    const building = await here.readWith(1);
+    assert.deepEqual(decide(held, building), []);
+    assert.deepEqual(decide(naming("virtualxid"), building), [`act terminate ${reader.pid}`]);
+    await leave(builder, reader);
+  });
+
+  test(`${major}: a wait has an age, by the server's word or as long as it was seen, and the next statement's is another`, async () => {
+    const holder = await here.person("holder");
+    await holder.run("begin; lock table account");
+    const waiter = await here.person("waiter");
+    waiter.start("select * from account");
+    const grown = await eventually(async () => {
+      const { waits } = await here.readWith(1);
+      return (waits?.[0]?.waitMs ?? 0) > 700 && waits;
+    });
+    assert.equal(grown[0]?.pid, waiter.pid);
+    assert.equal(grown[0]?.waitAt === null, major < 14);
+    await here.connection.query("select pg_cancel_backend($1::int)", [waiter.pid], quiet);
+    await eventually(async () => (await here.read()).waits?.length === 0);
+    waiter.start("select * from account");
+    const [again] = (await here.readWith(1)).waits ?? [];
+    assert.ok((again?.waitMs ?? Number.NaN) < (grown[0]?.waitMs ?? 0));
+    await leave(waiter, holder);
+  });
+
+  test(`${major}: what a serializable transaction has read is not held, neither by it nor after its end`, async () => {
+    const serializable = "begin isolation level serializable; select * from account";
+    const open = await here.person("open");
+    await open.run(serializable);
+    const over = await here.person("over");
+    await over.run(`${serializable}; commit`);
+    const sql = "select count(*) as n from pg_locks where mode = 'SIReadLock' and pid = any ($1::int[])";
+    const [read] = await here.connection.query(sql, [[open.pid, over.pid]], quiet);
+    assert.ok(Number(read?.["n"]) >= 2);
+    const { holds } = await here.readAll();
+    const held = (holds ?? []).filter(({ holder }) => [open.pid, over.pid].includes(holder));
+    // Its indexes stand for their table.
+    const shown = new Set(held.map(({ holder, mode, relation }) => `${holder} ${mode} ${relation?.name}`));
+    assert.deepEqual([...shown], [`${open.pid} AccessShareLock account`]);
+    await leave(open, over);
   });
 
   test(`${major}: an autovacuum against wraparound does not make way, is never hit, and people are told`, async () => {

@@ -8,6 +8,7 @@ import { type Locks, lockWaits } from "./lock-waits.ts";
 import { type Catalog, type Database, databaseCatalog, type Role, roleCatalog } from "./names.ts";
 import { type PreparedRow, preparedByVirtual, readPrepared } from "./prepared.ts";
 import { type OpenOther, type RelationId, type RelationNames, relationNames } from "./relation-names.ts";
+import { waitAges } from "./wait-ages.ts";
 
 /** What is known of the server since the connection was opened. */
 export type ReaderFacts = Readonly<{ version: string; serverId: string; recovery: boolean; database: string }>;
@@ -37,11 +38,14 @@ export function createReader(options: ReaderOptions): Reader {
   const databases = databaseCatalog(connection);
   const relations = relationNames({ connection, database: facts.database, databases, openOther: options.openOther });
   const names: Names = { roles: roleCatalog(connection), databases, relations };
+  const withAges = waitAges();
   return {
     read: async (look, signal) => {
       const seen = await see(options, look, signal);
       const gaps = await prepareNames(names, seen, signal);
-      return snapshotOf(options, names, seen, gaps);
+      const snapshot = snapshotOf(options, names, seen, gaps);
+      if (snapshot.waits === null) return snapshot;
+      return { ...snapshot, waits: withAges(snapshot.waits, snapshot.sessions, snapshot.atMs) };
     },
   };
 }
