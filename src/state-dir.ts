@@ -185,7 +185,8 @@ function cannotOwn(dir: string, error: unknown): string {
   return `cannot own the state folder ${dir} as ${whoAmI()}: ${errorText(error)}${hint === undefined ? "" : `; ${hint}`}`;
 }
 
-function whoAmI(): string {
+/** This process's user, for people. */
+export function whoAmI(): string {
   try {
     const { username, uid } = userInfo();
     return `user ${username} (uid ${uid})`;

@@ -1,8 +1,8 @@
 import { access, constants, stat, statfs } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { request } from "./control-socket.ts";
 import { errorCode, errorText } from "./owned-file.ts";
+import { whoAmI } from "./state-dir.ts";
 
 /** What a state folder is good for, seen without writing there. */
 export type StateSurvey = Readonly<{
@@ -98,15 +98,5 @@ async function askDaemon(path: string): Promise<Readonly<{ status: unknown; warn
     return { status: reply.kind === "nobody" ? null : reply.answer, warnings: [] };
   } catch (error) {
     return { status: null, warnings: [errorText(error)] };
-  }
-}
-
-function whoAmI(): string {
-  try {
-    const { username, uid } = userInfo();
-    return `user ${username} (uid ${uid})`;
-  } catch {
-    // A container may run under a uid that no user has.
-    return `uid ${process.getuid?.() ?? "unknown"}`;
   }
 }

@@ -1,4 +1,5 @@
 import type { Rule } from "../config/schema.ts";
+import { zoneOffset } from "./zone-offset.ts";
 
 /** Whether a rule is active at a moment, and the ms until that changes; Infinity: it never does. */
 export type Activity = Readonly<{ active: boolean; nextChangeMs: number }>;
@@ -22,7 +23,7 @@ export function activeHours(windows: Rule["active"]): (atMs: number) => Activity
   if (windows === undefined) return () => ({ active: true, nextChangeMs: Number.POSITIVE_INFINITY });
   const zoned = windows.map((window) => ({
     window,
-    offset: offsetOf(window.timezone),
+    offset: zoneOffset(window.timezone),
     boundaries: boundariesOf(window),
   }));
   // Asked at every look, for the same answer until it changes.
@@ -98,26 +99,4 @@ function clockChange(offset: Offset, steadyMs: number, changedMs: number): numbe
 
 function boundariesOf({ hours = wholeDay }: Window): readonly number[] {
   return [...new Set([...hours.flatMap(({ from, to }) => [from, to]), 1_440])].sort((one, other) => one - other);
-}
-
-function offsetOf(timeZone: string): Offset {
-  const format = new Intl.DateTimeFormat("en-US", {
-    calendar: "gregory",
-    numberingSystem: "latn",
-    hourCycle: "h23",
-    year: "numeric",
-    month: "numeric",
-    day: "numeric",
-    hour: "numeric",
-    minute: "numeric",
-    second: "numeric",
-    timeZone,
-  });
-  return (atMs) => {
-    const second = Math.floor(atMs / 1_000) * 1_000;
-    const parts: Record<string, number> = {};
-    for (const { type, value } of format.formatToParts(second)) parts[type] = Number(value);
-    const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second: seconds = 0 } = parts;
-    return Date.UTC(year, month - 1, day, hour, minute, seconds) - second;
-  };
 }

@@ -1,6 +1,7 @@
 import type { Decision } from "./decision.ts";
 import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
 import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./explanation.ts";
+import { groupBy } from "./group-by.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import { overLimit, useLimits } from "./limits.ts";
@@ -87,17 +88,6 @@ function deskOf(question: Question): Desk {
     blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
     nameOf: namesIn(snapshot),
   };
-}
-
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => NodeKey): ReadonlyMap<NodeKey, readonly T[]> {
-  const groups = new Map<NodeKey, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
 }
 
 function explainSession(session: Session, desk: Desk): SessionExplanation {

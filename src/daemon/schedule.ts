@@ -1,5 +1,6 @@
 import { createTask, parse, validateDetailed } from "node-cron";
 import { parseDuration } from "../config/duration.ts";
+import { zoneOffset } from "../core/zone-offset.ts";
 
 // Cron expressions have five or six fields, the first of six being seconds. A day must satisfy both its day of the month
 // and its day of the week: `0 8 1 * 1` is a Monday that is the first, not every Monday and every first.
@@ -63,7 +64,7 @@ function describeError({ field, value, message }: { field: string; value: string
 
 function isTimezone(timezone: string): boolean {
   try {
-    clock(timezone);
+    zoneOffset(timezone);
     return true;
   } catch (error) {
     if (error instanceof RangeError) return false;
@@ -85,7 +86,7 @@ export function nextCron(expression: string, timezone: string | undefined, after
   const counts = everyHour || fields.minute.length * fields.second.length > 1;
   const { isDay, end } = openCalendar(fields);
   const wall = { fields, isDay };
-  const offset = offsets(timezone);
+  const offset = zoneOffset(timezone);
   const from = Math.floor(afterMs / secondMs) * secondMs + secondMs;
   try {
     // A day earlier, so that a clock change just before `afterMs` is known.
@@ -163,30 +164,4 @@ function steadyStretch(
     else until = middle;
   }
   return { until, before, after: offset(until) };
-}
-
-/** How far the clocks of a time zone are ahead of UTC at a moment, in ms. */
-function offsets(timezone: string | undefined): (ms: number) => number {
-  const format = clock(timezone);
-  return (ms) => {
-    const parts: Record<string, number> = {};
-    for (const { type, value } of format.formatToParts(ms)) parts[type] = Number(value);
-    const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = parts;
-    return Date.UTC(year, month - 1, day, hour, minute, second) - ms;
-  };
-}
-
-function clock(timezone: string | undefined): Intl.DateTimeFormat {
-  return new Intl.DateTimeFormat("en-US", {
-    calendar: "gregory",
-    numberingSystem: "latn",
-    hourCycle: "h23",
-    year: "numeric",
-    month: "numeric",
-    day: "numeric",
-    hour: "numeric",
-    minute: "numeric",
-    second: "numeric",
-    ...(timezone === undefined ? {} : { timeZone: timezone }),
-  });
 }

@@ -3,11 +3,11 @@ import { configSchema } from "../../src/config/schema.ts";
 import type { Patterns } from "../../src/core/condition.ts";
 import { explain } from "../../src/core/explain.ts";
 import type { Explanation, Scope } from "../../src/core/explanation.ts";
-import { compileProtection } from "../../src/core/guards.ts";
 import { type History, noHistory } from "../../src/core/history.ts";
 import type { Circumstances } from "../../src/core/plan.ts";
 import { type CompiledRule, compileRules } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
+import { circumstancesOf } from "./judge.ts";
 
 const patterns: Patterns = {
   regex: (source) => (text) => new RegExp(source).test(text),
@@ -35,18 +35,7 @@ export function explained(
   });
   const rules = compileRules(config.rules, patterns);
   const { session = null, all = false, history = noHistory, ...more } = given;
-  const circumstances: Circumstances = {
-    config: "digest",
-    mode: config.mode,
-    paused: false,
-    leader: true,
-    journalled: true,
-    protection: compileProtection(config.protect, patterns),
-    protectMaintenance: config.protect.maintenance,
-    limits: config.limits,
-    atMs: snapshot.atMs,
-    ...more,
-  };
+  const circumstances = { ...circumstancesOf(config), atMs: snapshot.atMs, ...more };
   const show = (query: string) => query.replace(/'[^']*'/g, "?");
   const scope = { session, all };
   const explanation = explain({ snapshot, rules, history, circumstances, basis: "daemon", scope, show });

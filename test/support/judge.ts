@@ -1,4 +1,4 @@
-import { configSchema } from "../../src/config/schema.ts";
+import { type Config, configSchema } from "../../src/config/schema.ts";
 import type { Patterns } from "../../src/core/condition.ts";
 import type { Decision } from "../../src/core/decision.ts";
 import { compileProtection } from "../../src/core/guards.ts";
@@ -12,6 +12,20 @@ const patterns: Patterns = {
   regex: (source) => (text) => new RegExp(source).test(text),
   cidr: (ranges) => (address) => ranges.includes(address),
 };
+
+/** Of a daemon that may act; all but the moment. */
+export function circumstancesOf(config: Pick<Config, "mode" | "protect" | "limits">): Omit<Circumstances, "atMs"> {
+  return {
+    config: "digest",
+    mode: config.mode,
+    paused: false,
+    leader: true,
+    journalled: true,
+    protection: compileProtection(config.protect, patterns),
+    protectMaintenance: config.protect.maintenance,
+    limits: config.limits,
+  };
+}
 
 export type Judged = Readonly<{ decisions: readonly Decision[]; history: History; circumstances: Circumstances }>;
 
@@ -29,18 +43,7 @@ export function judge(
   let history = noHistory;
   const look = (snapshot: Snapshot): Judged => {
     const evaluation = evaluate(snapshot, rules, history);
-    const circumstances: Circumstances = {
-      config: "digest",
-      mode: config.mode,
-      paused: false,
-      leader: true,
-      journalled: true,
-      protection: compileProtection(config.protect, patterns),
-      protectMaintenance: config.protect.maintenance,
-      limits: config.limits,
-      atMs: snapshot.atMs,
-      ...given,
-    };
+    const circumstances = { ...circumstancesOf(config), atMs: snapshot.atMs, ...given };
     const verdict = judgeLook({ snapshot, evaluation }, history, { rules, circumstances });
     history = verdict.history;
     return { ...verdict, circumstances };

@@ -1,27 +1,18 @@
 import { patterns } from "../../src/config/patterns.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import type { Decision } from "../../src/core/decision.ts";
-import { compileProtection } from "../../src/core/guards.ts";
 import { type Judgement, opinionOf, type RecordedLook } from "../../src/core/recorded-look.ts";
 import type { Trial } from "../../src/core/replay.ts";
 import { compileRules } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
+import { circumstancesOf } from "./judge.ts";
 
 /** A config on trial. */
 export function trial(source: Readonly<{ rules: readonly object[]; protect?: object; limits?: object }>): Trial {
   const config = configSchema.parse({ ...source, targets: [{ name: "app", url: "postgres://lockwarden@db/app" }] });
   return {
     rules: compileRules(config.rules, patterns),
-    circumstances: {
-      config: "digest",
-      mode: "enforce",
-      paused: false,
-      leader: true,
-      journalled: true,
-      protection: compileProtection(config.protect, patterns),
-      protectMaintenance: config.protect.maintenance,
-      limits: config.limits,
-    },
+    circumstances: { ...circumstancesOf(config), mode: "enforce" },
   };
 }
 

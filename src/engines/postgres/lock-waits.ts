@@ -1,3 +1,4 @@
+import { groupBy } from "../../core/group-by.ts";
 import { conflictingModes, conflicts, covers, isAtLeast } from "../../core/lock-mode.ts";
 import type { NodeKey, Relation } from "../../core/session.ts";
 import type { Hold, LockWait } from "../../core/snapshot.ts";
@@ -273,15 +274,4 @@ const tableKey = (row: LockRow) => `${row.databaseId}/${row.relationId}`;
 
 function distinctTables(rows: readonly LockRow[]): readonly LockRow[] {
   return [...new Map(rows.map((row) => [tableKey(row), row])).values()];
-}
-
-function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return groups;
 }
