@@ -7,7 +7,7 @@ import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import type { Log } from "../daemon/log-port.ts";
 import { type DecisionReport, failureReport, type LookReport, reportLines, reportOf } from "../daemon/once-report.ts";
-import { settingsFor } from "../daemon/settings.ts";
+import { enforces, lackingOf, settingsFor } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import { createTeller, type Teller } from "../daemon/teller.ts";
 import { tick } from "../daemon/tick.ts";
@@ -102,9 +102,9 @@ async function lookAt(target: Target, { config, digest, log, teller, lack, ...re
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
-      const lacking = (await link.check(signal)).filter(({ fatal }) => fatal);
+      const lacking = lackingOf(await link.check(signal), settings);
       lack(name, lacking);
-      const leader = (await link.lease(signal)) !== "taken";
+      const leader = !enforces(settings) || (await link.lease(signal)) !== "taken";
       const report = (level: "info" | "warn" | "error", facts: object, text: string) =>
         log[level]({ target: name, ...facts }, text);
       const { judgements } = await tick({

@@ -3,7 +3,7 @@ import type { Config, Mode, Target } from "../config/schema.ts";
 import type { Patterns } from "../core/condition.ts";
 import { compileProtection, type Protection } from "../core/guards.ts";
 import { type CompiledRule, compileRules } from "../core/rules.ts";
-import type { Look } from "../engines/engine.ts";
+import type { Look, Missing } from "../engines/engine.ts";
 
 /** One config, made ready for one target; never changed, only replaced. */
 export type Settings = Readonly<{
@@ -46,6 +46,16 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
     sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
     shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
   };
+}
+
+/** Whether anybody may be acted on by it. */
+export function enforces({ mode, rules }: Pick<Settings, "mode" | "rules">): boolean {
+  return mode === "enforce" && rules.some(({ acts, rule }) => acts && rule.mode !== "observe");
+}
+
+/** What is missing and needed: whoever only observes need not be able to act. */
+export function lackingOf(missing: readonly Missing[], settings: Pick<Settings, "mode" | "rules">): readonly Missing[] {
+  return missing.filter(({ needed }) => needed === "to see" || (needed === "to act" && enforces(settings)));
 }
 
 /** Could it match a session that has no transaction and waits for nothing? */

@@ -9,7 +9,7 @@ import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
 import { nextCron, parsePoll } from "./schedule.ts";
-import type { Settings } from "./settings.ts";
+import { enforces, lackingOf, type Settings } from "./settings.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
 
 export type WatchContext = Readonly<{
@@ -190,7 +190,7 @@ export function watch(context: WatchContext): Watch {
 
   /** What the role may not see or do is told at the start, not discovered. */
   const sayMissing = async (link: Link): Promise<readonly Missing[]> => {
-    const missing = (await link.check(signal)).filter(({ fatal }) => fatal);
+    const missing = lackingOf(await link.check(signal), settings());
     const text = missing.map((one) => `${one.missing}; to grant it: ${one.grant}`).join("; ");
     if (once.changed("missing", text) && text !== "")
       log.error({ target: name }, `its role lacks what is needed: ${text}`);
@@ -290,10 +290,6 @@ function untilPoll({ poll, timezone }: Target): () => number {
   if (parsed.kind === "every") return countdown(parsed.ms);
   const due = nextCron(parsed.expression, timezone, Date.now());
   return () => (due === null ? Number.POSITIVE_INFINITY : due - Date.now());
-}
-
-function enforces({ mode, rules }: Settings): boolean {
-  return mode === "enforce" && rules.some(({ acts, rule }) => acts && rule.mode !== "observe");
 }
 
 /** At once; with a cron expression as `poll`, at its next moment. */

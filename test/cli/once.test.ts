@@ -165,6 +165,18 @@ test("a server that refuses the signal is told as such, and the victim lives", a
   await release();
 });
 
+test("who only observes need not be able to signal", async (t) => {
+  await newest.admin.query("create role onlooker login in role pg_read_all_stats");
+  t.after(() => newest.admin.query("drop role onlooker"));
+  const here = await place(configOf(newest.postgres.url("onlooker", "app"), "observe"));
+  const { pid, lives, release } = await stuckLogin(newest, 9);
+  const ended = await once(here);
+  assertEnded(ended, { code: 0, out: new RegExp(`^app: stuck-login: would terminate ${pid},`) });
+  assert.equal(ended.err, "");
+  assert.ok(await lives());
+  await release();
+});
+
 test("a superuser whom the config gives up is denied by the server, though the role lacks nothing", async () => {
   const here = await place(`${configOf(newest.url)}\nprotect: {superusers: false}`);
   const { pid, lives, release } = await stuckLogin(newest, 10, "postgres");
