@@ -22,3 +22,14 @@ test("a transaction that never rests for long is not missed: its last change is 
   assert.equal(idle({ transaction_for: "10s" }), false);
   assert.equal(idle({ idle_for: "5s" }), true);
 });
+
+test("whom another statement of the same transaction would spare is guarded by the statement that was judged", () => {
+  const guarded = (except: object) => {
+    const rule = { name: "r", match: { state: "active", transaction_for: "10m" }, except, steps: ["cancel"] };
+    const look = snapshot().session(1, { xact: "1h", query_age: "1s" });
+    const [decision] = judge({ rules: [rule] }).look(look.build()).decisions;
+    return decision?.kind === "act" && decision.guard.sinceQuery;
+  };
+  assert.equal(guarded({ query: "^copy" }), true);
+  assert.equal(guarded({ users: "etl" }), false);
+});
