@@ -50,6 +50,8 @@ export type History = Readonly<{
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
+  /** Rule → when its probe spared somebody, unless it has found the way stuck since. */
+  probes: ReadonlyMap<string, number>;
 }>;
 
 export const noHistory: History = {
@@ -59,6 +61,7 @@ export const noHistory: History = {
   incidents: new Map(),
   acts: [],
   cooldowns: [],
+  probes: new Map(),
 };
 
 /** What is still true on this server: after a failover or a restart nothing seen before is, but who was signalled counts on. */

@@ -36,6 +36,7 @@ export function remember(
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
       .map((cooldown) => grow(cooldown, snapshot)),
+    probes: before.probes,
   };
 }
 
@@ -179,6 +180,14 @@ export function afterOutcome(
     locks: new Set(decision.evidence.waits.map((wait) => wait.lock)),
   };
   return { ...history, incidents, acts: [...history.acts, act], cooldowns: [...history.cooldowns, cooldown] };
+}
+
+/** What a rule's probe adds to the memory: `sparedMs`, when it spared somebody; null: it found the way stuck. */
+export function afterProbe(history: History, rule: string, sparedMs: number | null): History {
+  const probes = new Map(history.probes);
+  if (sparedMs === null) probes.delete(rule);
+  else probes.set(rule, sparedMs);
+  return { ...history, probes };
 }
 
 /** A signal was sent, or may have been. */

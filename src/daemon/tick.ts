@@ -4,7 +4,7 @@ import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
 import { type Circumstances, nextChangeMs, nextHoursMs } from "../core/plan.ts";
-import { afterOutcome } from "../core/remember.ts";
+import { afterOutcome, afterProbe } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
@@ -73,7 +73,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
     for (const decision of decisions) {
       const stale = performance.now() - lookedAt > staleMs;
       const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
-      again ||= judgement === null || mayGoOn(judgement);
+      again ||= judgement === null ? !isProbed(decision, memory) : mayGoOn(judgement);
       judgements.push(judgement ?? { decision, outcome: null });
     }
   } finally {
@@ -179,6 +179,9 @@ async function actOn(
     context.report("error", { incident: decision.incident }, error.message);
     return { decision: { ...decision, kind: "spare", by: "journal" }, outcome: null };
   }
+  const atMs = snapshot.atMs + (performance.now() - begun);
+  if (probeOf(decision, settings) !== null)
+    context.memory.history = afterProbe(context.memory.history, decision.rule, "spared" in carried ? atMs : null);
   if ("spared" in carried) return await tell(carried.spared, context, snapshot);
   const { outcome } = carried;
   context.report(
@@ -186,10 +189,15 @@ async function actOn(
     factsOf(decision, outcome),
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
-  const last = settle(decision, outcome, context, { ...snapshot, atMs: snapshot.atMs + (performance.now() - begun) });
+  const last = settle(decision, outcome, context, { atMs });
   const news = newsOfOutcome(decision, outcome, last, told !== null);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
+}
+
+/** Its rule's probe spares: it takes its time at the next look, and need not be asked again before. */
+function isProbed({ rule }: Decision, { history }: Memory): boolean {
+  return history.probes.has(rule);
 }
 
 function probeOf(decision: Decision, { rules }: Settings): Probe | null {
