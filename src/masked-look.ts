@@ -6,37 +6,16 @@ import type { QueryText } from "./query-text.ts";
 /** Makes looks as they may leave the process. */
 export type LookMask = (look: RecordedLook) => Promise<RecordedLook>;
 
-/** Scanning a statement takes time, and the same ones run again and again. */
-const mostKnown = 5_000;
 const sessionsAtOnce = 100;
 
 export function lookMask(show: QueryText): LookMask {
-  const known = new Map<string, string | null>();
-  const shown = (query: string): string | null => {
-    const before = known.get(query);
-    if (before !== undefined) return before;
-    if (known.size >= mostKnown) known.clear();
-    const masked = show(query);
-    known.set(query, masked);
-    return masked;
-  };
   return async ({ snapshot, judgement }) => {
     const sessions: Session[] = [];
-    const queries = new Map<string, string>();
     for (const session of snapshot.sessions) {
       if (sessions.length % sessionsAtOnce === sessionsAtOnce - 1) await others();
-      const { key, query } = session;
-      if (query !== null) queries.set(key, query);
-      sessions.push(query === null ? session : { ...session, query: shown(query) });
+      const { query } = session;
+      sessions.push(query === null ? session : { ...session, query: show(query) });
     }
-    // A reason quotes what its rule's `query` was found in.
-    const opinions = judgement?.opinions.map((opinion) => {
-      const query = queries.get(opinion.victim) ?? "";
-      return query === "" ? opinion : { ...opinion, text: opinion.text.replaceAll(query, () => shown(query) ?? "…") };
-    });
-    return {
-      snapshot: { ...snapshot, sessions },
-      judgement: judgement === null ? null : { ...judgement, opinions: opinions ?? [] },
-    };
+    return { snapshot: { ...snapshot, sessions }, judgement };
   };
 }

@@ -2,7 +2,7 @@ import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/deci
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimText } from "../core/news.ts";
 import { type Circumstances, nextChangeMs, nextHoursMs } from "../core/plan.ts";
 import { afterOutcome, afterProbe } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
@@ -83,7 +83,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
   }
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
-  const unruled = unruledRoots(seen, decisions);
+  const unruled = unruledRoots(seen);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
@@ -136,10 +136,11 @@ async function carryOut(raw: Decision, show: QueryText, context: TickContext, sn
 
 /** What sends nothing to the server: written down and told where it is news. */
 async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
-  const news = newsOfDecision(decision);
   // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
   const incident = context.memory.history.incidents.get(decision.incident);
-  if (news !== null && incident !== undefined && incident.told !== news.told) {
+  const isTold = decision.kind === "wait" || incident === undefined || incident.told === toldBy(decision);
+  const news = isTold ? null : newsOfDecision(decision);
+  if (news !== null) {
     await observe(decision, context);
     publish(news, decision, null, context);
   }
@@ -285,18 +286,20 @@ function factsOf(decision: Decision, outcome: Outcome): object {
   };
 }
 
+const mostSaid = 20;
+
 /** Without figures that change by themselves: it is logged when it changes. */
 function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unruled: readonly Unruled[]): string {
   // With hidden sessions, or more than one look reads, it is known only of the others.
   const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
   const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
-  const parts = judgements.map(({ decision, outcome }) => {
+  const parts = judgements.slice(0, mostSaid).map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
     if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
-  const said = [...parts.slice(0, 20), ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
+  const said = [...parts, ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
   return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
 }
 

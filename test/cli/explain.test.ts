@@ -196,9 +196,9 @@ test("a recorded snapshot is judged by the config as it is, without a server", a
   });
   assert.match(ended.out, /\n {2}stuck-login: matched; terminate is due now\n/);
   for (const [text, why] of [
-    ["{", "expected one JSON object, a recorded snapshot"],
-    ["{}", "version: expected 1, got none"],
-    ['{"version":1}', "but sessions, prepared, gaps, holds, waits, target, "],
+    ["{", "expected one recorded snapshot as JSON"],
+    ["{}", "expected a snapshot with a version"],
+    ['{"version":1}', "target: expected a text, got none, and 12 more mistakes"],
   ] as const) {
     await writeFile(file, text);
     assertEnded(await explain(here, "--from", file), {

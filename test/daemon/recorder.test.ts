@@ -90,7 +90,7 @@ test("while somebody waits each look is recorded with what was decided, the firs
   assert.equal((await daemon.ended).code, 0);
 });
 
-test("a rule's query in a reason is masked too", async () => {
+test("a reason does not quote the statement that its rule's query was found in", async () => {
   const rule = `
   - name: waiting
     match: {query: hunter2, waits: {for: 200ms}}
@@ -103,7 +103,8 @@ test("a rule's query in a reason is masked too", async () => {
       .flatMap(({ judgement }) => judgement?.opinions ?? [])
       .find(({ rule: name }) => name === "waiting"),
   );
-  assert.match(opinion.text, /query update public\.user_session set seen = now\(\) where id = \? and \? <> \?/);
+  assert.match(opinion.text, /its statement matches/);
+  assert.doesNotMatch(opinion.text, /update|hunter2/);
   await release();
   await login;
 });
