@@ -18,6 +18,8 @@ export type Incident = Readonly<{
   cancelled: boolean;
   /** The ladder is at its end, or what remains is for a person. */
   done: boolean;
+  /** So often its last step could not be sent. */
+  failures?: number;
   /** What people were told last, so that they are told once. */
   told: string | null;
   /** It matched in the last look. */
@@ -73,7 +75,7 @@ export function onServer(history: History, serverId: string): History {
 export function afterReconnect(history: History): History {
   const incidents = new Map<string, Incident>();
   for (const [key, incident] of history.incidents) {
-    incidents.set(key, { ...incident, step: 0, cancelled: false, done: false, matched: false });
+    incidents.set(key, { ...incident, step: 0, cancelled: false, failures: 0, done: false, matched: false });
   }
   return { ...history, blocking: new Map(), freedom: new Map(), incidents };
 }

@@ -73,7 +73,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
     for (const decision of decisions) {
       const stale = performance.now() - lookedAt > staleMs;
       const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
-      again ||= judgement === null ? !isProbed(decision, memory) : mayGoOn(judgement);
+      again ||= judgement === null ? !isProbed(decision, memory) : mayGoOn(judgement, memory);
       judgements.push(judgement ?? { decision, outcome: null });
     }
   } finally {
@@ -120,11 +120,11 @@ function leavesTrace(decision: Decision): boolean {
 }
 
 /** After an action the ladder may have a next step at once. */
-function mayGoOn({ decision, outcome }: Judgement): boolean {
-  return (
-    decision.kind === "act" &&
-    (decision.action === "notify" || outcome?.kind === "survived" || outcome?.kind === "failed")
-  );
+function mayGoOn({ decision, outcome }: Judgement, { history }: Memory): boolean {
+  if (decision.kind !== "act") return false;
+  if (decision.action === "notify" || outcome?.kind === "survived") return true;
+  // The same step is tried again when a look is due anyway.
+  return outcome?.kind === "failed" && history.incidents.get(decision.incident)?.step !== decision.step;
 }
 
 async function carryOut(raw: Decision, show: QueryText, context: TickContext, snapshot: Snapshot): Promise<Judgement> {

@@ -182,3 +182,25 @@ test("a rule whose probe has just spared somebody comes after the others: it tak
   here.setHistory(afterProbe(here.history(), "probed", null));
   assert.deepEqual(lookAgain(), first);
 });
+
+test("a last step that could not be sent is tried again at later looks, three times in all; one before it gives way to the next", () => {
+  for (const [steps, expected] of [
+    [["terminate"], ["act terminate 1", "act terminate 1", "act terminate 1", "spare done 1"]],
+    [
+      ["cancel", "terminate"],
+      ["act cancel 1", "act terminate 1", "act terminate 1", "act terminate 1", "spare done 1"],
+    ],
+  ] as const) {
+    const here = judge({ rules: [{ name: "r", match: { transaction_for: "5s" }, steps }] });
+    const seen = expected.map(() => {
+      const [decision] = here.look(snapshot().session(1, { xact: "1m" }).build()).decisions;
+      assert.ok(decision !== undefined);
+      const rule = here.rules[0]?.rule;
+      assert.ok(rule !== undefined);
+      if (decision.kind === "act")
+        here.setHistory(afterOutcome(here.history(), decision, outcome("failed"), rule, Date.UTC(2026, 0, 1, 12)));
+      return brief(decision);
+    });
+    assert.deepEqual(seen, expected);
+  }
+});
