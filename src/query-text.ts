@@ -1,5 +1,6 @@
 import type { Config } from "./config/schema.ts";
-import type { Decision } from "./core/decision.ts";
+import type { Decision, Evidence } from "./core/decision.ts";
+import { once } from "./core/once.ts";
 import type { Session } from "./core/session.ts";
 
 /** Query text as it may leave the process; null when nothing may. */
@@ -8,6 +9,7 @@ export type QueryText = (text: string) => string | null;
 /** Longest query text that is kept, in characters; the server's own default cut is 1,024 bytes. */
 const longest = 2_000;
 const mostCuts = 50;
+const mostKnown = 5_000;
 
 /** Loads PostgreSQL's own scanner (once, when it is first needed). */
 export async function queryText(mode: Config["query_text"]): Promise<QueryText> {
@@ -15,7 +17,20 @@ export async function queryText(mode: Config["query_text"]): Promise<QueryText> 
   if (mode === "plain") return (text) => text.slice(0, longest);
   const scanner = await import("libpg-query");
   await scanner.loadModule();
-  return (text) => masked(text.slice(0, longest), scanner.scanSync);
+  return remembering((text) => masked(text.slice(0, longest), scanner.scanSync));
+}
+
+/** Scanning takes time; in a jam the same statements are shown again and again, as everybody waits behind everybody. */
+function remembering(show: QueryText): QueryText {
+  const known = new Map<string, string | null>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    if (known.size >= mostKnown) known.clear();
+    const shown = show(text);
+    known.set(text, shown);
+    return shown;
+  };
 }
 
 type Scan = (text: string) => { tokens: readonly { start: number; end: number; tokenName: string }[] };
@@ -64,13 +79,18 @@ function firstWord(text: string): string {
   return word === undefined ? "…" : `${word} …`;
 }
 
-/** The decision with every query text in its evidence as it may leave the process. */
+/** The decision with every query text in its evidence as it may leave the process; masked when somebody asks for it. */
 export function maskDecision<D extends Decision>(decision: D, show: QueryText): D {
-  const { evidence } = decision;
+  const evidence = once(() => maskEvidence(decision.evidence, show));
+  const parts = Object.getOwnPropertyDescriptors<Decision>(decision);
+  return Object.defineProperties({}, { ...parts, evidence: { get: evidence, enumerable: true } }) as D;
+}
+
+function maskEvidence(evidence: Evidence, show: QueryText): Evidence {
   const hide = (session: Session): Session => ({
     ...session,
     query: session.query === null ? null : show(session.query),
   });
   const victim = evidence.victim.kind === "session" ? hide(evidence.victim) : evidence.victim;
-  return { ...decision, evidence: { ...evidence, victim, waiters: evidence.waiters.map(hide) } };
+  return { ...evidence, victim, waiters: evidence.waiters.map(hide) };
 }

@@ -110,9 +110,16 @@ function acts(count: number): string {
 
 function caseLines(one: ReplayReport["cases"][number]): readonly string[] {
   const { session, target, before, after } = one;
-  const who = `${session.pid ?? "?"},${session.sessionId} (${session.user ?? "unknown user"}, ${session.application || "no application name"})`;
+  const who =
+    session.gid === null
+      ? sessionText(session)
+      : `prepared transaction ${session.gid} (${session.user ?? "unknown user"})`;
   const held = one.heldBack === null ? [] : [`    but ${one.heldBack}: it would only be told`];
-  return [`  ${target}: session ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one), ...held];
+  return [`  ${target}: ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one), ...held];
+}
+
+function sessionText({ pid, sessionId, user, application }: Case["session"]): string {
+  return `session ${pid ?? "?"},${sessionId} (${user ?? "unknown user"}, ${application || "no application name"})`;
 }
 
 function deedLines(side: "before" | "now", deed: Deed | null, one: ReplayReport["cases"][number]): readonly string[] {

@@ -41,12 +41,14 @@ function firstOf<T>(items: Iterable<T>, most: number): readonly T[] {
 export function guardOf(finding: Finding, protectMaintenance: boolean): Guard {
   const { rule, subject } = finding;
   const { session } = subject;
-  const { match } = rule.rule;
+  const { match, except } = rule.rule;
   const own = rule.ownWait?.(subject) ?? null;
   return {
     // A transaction that never rests for long is the same for all that; without one, the last change is all there is.
     sinceState: isIdle(session) && (match.idle_for !== undefined || session.transaction.kind === "none"),
-    sinceQuery: session.state === "active" && (match.query_for !== undefined || match.query !== undefined),
+    // The next statement of the same transaction may be one that `except` spares.
+    sinceQuery:
+      session.state === "active" && [match.query_for, match.query, except?.query].some((one) => one !== undefined),
     blocks: match.blocks === undefined ? null : blocksGuard(finding, match.blocks.waiters),
     waits: own === null ? null : { lock: own.lock, mode: own.mode, waitAt: own.waitAt },
     notMaintenance: protectMaintenance,

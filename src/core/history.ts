@@ -18,6 +18,8 @@ export type Incident = Readonly<{
   cancelled: boolean;
   /** The ladder is at its end, or what remains is for a person. */
   done: boolean;
+  /** So often its last step could not be sent. */
+  failures?: number;
   /** What people were told last, so that they are told once. */
   told: string | null;
   /** It matched in the last look. */
@@ -50,6 +52,8 @@ export type History = Readonly<{
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
+  /** Rule → when its probe spared somebody, unless it has found the way stuck since. */
+  probes: ReadonlyMap<string, number>;
 }>;
 
 export const noHistory: History = {
@@ -59,6 +63,7 @@ export const noHistory: History = {
   incidents: new Map(),
   acts: [],
   cooldowns: [],
+  probes: new Map(),
 };
 
 /** What is still true on this server: after a failover or a restart nothing seen before is, but who was signalled counts on. */
@@ -70,7 +75,7 @@ export function onServer(history: History, serverId: string): History {
 export function afterReconnect(history: History): History {
   const incidents = new Map<string, Incident>();
   for (const [key, incident] of history.incidents) {
-    incidents.set(key, { ...incident, step: 0, cancelled: false, done: false, matched: false });
+    incidents.set(key, { ...incident, step: 0, cancelled: false, failures: 0, done: false, matched: false });
   }
   return { ...history, blocking: new Map(), freedom: new Map(), incidents };
 }

@@ -35,7 +35,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
   const taken = new Map<string, string>();
   const oldest = new Set<string>();
   const mayBeSuccessor = successors();
-  return [...findings].sort(byAge).map((finding) => {
+  return inTurn(findings, history).map((finding) => {
     const draft = draftOf(finding, history, circumstances);
     const { rule, subject } = finding;
     const name = rule.rule.name;
@@ -69,6 +69,15 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
 function isOnLadder({ inMs }: Finding, decision: Decision): boolean {
   if (inMs > 0) return false;
   return decision.kind !== "spare" || decision.by === "done";
+}
+
+/**
+ * Oldest transaction first. A rule whose probe has spared somebody comes after the others, else it would take their victims
+ * and the room within the limits look after look, and do nothing with them.
+ */
+function inTurn(findings: readonly Finding[], { probes }: History): readonly Finding[] {
+  const sparedMs = ({ rule: { rule } }: Finding) => (rule.probe === undefined ? 0 : (probes.get(rule.name) ?? 0));
+  return findings.toSorted((a, b) => sparedMs(a) - sparedMs(b) || byAge(a, b));
 }
 
 function byAge(a: Finding, b: Finding): number {

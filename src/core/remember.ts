@@ -36,6 +36,7 @@ export function remember(
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
       .map((cooldown) => grow(cooldown, snapshot)),
+    probes: before.probes,
   };
 }
 
@@ -125,7 +126,7 @@ function keyOf({ rule, key }: Evaluation["findings"][number]): string {
 
 /** The rule's hours have come again: from its first step on; who was told of what stays known. */
 function anew(incident: Incident): Incident {
-  return { ...incident, step: 0, cancelled: false, halted: false };
+  return { ...incident, step: 0, cancelled: false, failures: 0, halted: false };
 }
 
 /** Whoever queues behind a successor becomes one. */
@@ -181,10 +182,21 @@ export function afterOutcome(
   return { ...history, incidents, acts: [...history.acts, act], cooldowns: [...history.cooldowns, cooldown] };
 }
 
+/** What a rule's probe adds to the memory: `sparedMs`, when it spared somebody; null: it found the way stuck. */
+export function afterProbe(history: History, rule: string, sparedMs: number | null): History {
+  const probes = new Map(history.probes);
+  if (sparedMs === null) probes.delete(rule);
+  else probes.set(rule, sparedMs);
+  return { ...history, probes };
+}
+
 /** A signal was sent, or may have been. */
 function wentOut(outcome: Outcome): boolean {
   return outcome.kind === "released" || outcome.kind === "survived" || outcome.kind === "unknown";
 }
+
+/** A full server lets nobody in, a statement took too long: past these it is for a person. */
+const mostFailures = 3;
 
 function stepAfter(
   incident: Incident,
@@ -205,12 +217,16 @@ function stepAfter(
     case "denied":
       // What the role may not do now, it may not do with the next step either.
       return { ...onward, step: rule.steps.length, done: true };
+    case "failed": {
+      // Nothing was sent, and there is no further step: what was in the way may be gone at a later look.
+      const failures = (incident.failures ?? 0) + 1;
+      return onward.done && failures < mostFailures ? { ...incident, failures } : onward;
+    }
     case "survived":
-    case "failed":
     case "unknown":
       return {
         ...onward,
-        cancelled: incident.cancelled || (decision.action === "cancel" && outcome.kind !== "failed"),
+        cancelled: incident.cancelled || decision.action === "cancel",
       };
     default:
       return unreachable(outcome.kind);

@@ -1,4 +1,3 @@
-import type { Decision } from "./decision.ts";
 import { atMost } from "./history.ts";
 import type { Look } from "./judge.ts";
 import { blockedMs } from "./lock-condition.ts";
@@ -12,9 +11,13 @@ const patienceMs = 5_000;
 export type Unruled = Readonly<{ blocker: Session | Prepared; relation: string | null }>;
 
 /** Roots that have long stood in somebody's way and that no rule is about, in an order that stays the same. */
-export function unruledRoots({ snapshot, evaluation }: Look, decisions: readonly Decision[]): readonly Unruled[] {
+export function unruledRoots({ snapshot, evaluation }: Look): readonly Unruled[] {
   if (snapshot.waits === null) return [];
-  const ruled = new Set(decisions.map(({ evidence }) => evidence.victim.key));
+  const { findings, untouchables } = evaluation;
+  const ruled = new Set([
+    ...findings.map(({ subject }) => subject.session.key),
+    ...untouchables.map(({ victim }) => victim.key),
+  ]);
   const people = new Map<NodeKey, Session | Prepared>(
     [...snapshot.sessions, ...snapshot.prepared].map((one) => [one.key, one]),
   );
