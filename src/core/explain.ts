@@ -218,7 +218,7 @@ function hindrancesOf({ snapshot, history, circumstances }: Question): Explanati
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],
   ];
-  const over = overLimit(useLimits(acts, limits, atMs), "", limits);
+  const over = overLimit(useLimits(acts, limits, atMs), () => "", limits);
   const active = cooldowns.filter(({ untilMs }) => untilMs > atMs);
   return [
     ...switches.filter(([holds]) => holds).map(([, code, text]) => ({ code, text })),

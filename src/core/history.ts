@@ -91,6 +91,28 @@ export function incidentKey(rule: string, subject: string): string {
   return `${rule} ${subject}`;
 }
 
+/** A rule's dealings with a subject that it has not matched so far. */
+export function unopened(rule: string, subject: string, atMs: number): Incident {
+  return {
+    key: incidentKey(rule, subject),
+    rule,
+    subject,
+    openedMs: atMs,
+    step: 0,
+    stepSinceMs: atMs,
+    cancelled: false,
+    done: false,
+    told: null,
+    matched: false,
+  };
+}
+
+/** Whether a session is one of these connections. Most are not, which their pid already says. */
+export function isIn(lineage: ReadonlySet<string>): (session: Session) => boolean {
+  const pids = new Set(Array.from(lineage, (identity) => identity.slice(0, identity.indexOf(" "))));
+  return (session) => pids.has(session.pid ?? "?") && lineage.has(sessionIdentity(session));
+}
+
 /** The repeat offender: same user, application and client; of prepared transactions the same owner. */
 export function offender(victim: Session | Prepared): string {
   if (victim.kind === "prepared") return JSON.stringify([victim.user, null, null]);

@@ -2,13 +2,14 @@ import type { Config, Mode } from "../config/schema.ts";
 import type { ActDecision, Decision, Evidence, Reason, SpareBy } from "./decision.ts";
 import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
-import { type Cooldown, type History, type Incident, incidentKey, offender, sessionIdentity } from "./history.ts";
+import { type Cooldown, type History, isIn, offender, sessionIdentity, unopened } from "./history.ts";
 import { type Rung, rungAt } from "./ladder.ts";
+import { lazyDecision } from "./lazy.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { once } from "./once.ts";
 import type { CompiledRule, Finding } from "./rules.ts";
-import type { NodeKey } from "./session.ts";
+import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
@@ -32,10 +33,10 @@ export type Circumstances = Readonly<{
 /** What is to happen to every finding, oldest transaction first; nothing is done here. */
 export function plan(findings: readonly Finding[], history: History, circumstances: Circumstances): Decision[] {
   const use: LimitUse = useLimits(history.acts, circumstances.limits, circumstances.atMs);
-  const taken = new Map<string, string>();
+  const taken = new Map<NodeKey, string>();
   const oldest = new Set<string>();
   const mayBeSuccessor = successors();
-  return [...findings].sort(byAge).map((finding) => {
+  return oldestFirst(findings).map((finding) => {
     const draft = draftOf(finding, history, circumstances);
     const { rule, subject } = finding;
     const name = rule.rule.name;
@@ -53,13 +54,12 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
       oldest.add(name);
       return spare(held.by, because(held.code, held.text));
     }
-    const identity = sessionIdentity(subject.session);
-    const other = taken.get(identity);
+    const other = taken.get(subject.session.key);
     if (other !== undefined) return spare("other-rule", because("other-rule", `rule ${other} acts on it`));
-    const over = overLimit(use, offender(subject.session), circumstances.limits);
+    const over = overLimit(use, () => offender(subject.session), circumstances.limits);
     if (over !== null) return spare("limit", because(over.code, over.text));
     use.take(offender(subject.session));
-    taken.set(identity, name);
+    taken.set(subject.session.key, name);
     oldest.add(name);
     return decisionOn(draft.judged, { kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) });
   });
@@ -71,8 +71,9 @@ function isOnLadder({ inMs }: Finding, decision: Decision): boolean {
   return decision.kind !== "spare" || decision.by === "done";
 }
 
-function byAge(a: Finding, b: Finding): number {
-  return transactionAge(b) - transactionAge(a);
+function oldestFirst(findings: readonly Finding[]): readonly Finding[] {
+  const aged = findings.map((finding) => ({ finding, ageMs: transactionAge(finding) }));
+  return aged.sort((a, b) => b.ageMs - a.ageMs).map(({ finding }) => finding);
 }
 
 function transactionAge({ subject: { session } }: Finding): number {
@@ -90,20 +91,7 @@ type Kind =
 
 function decisionOn(judged: Judged, kind: Kind, reason: Why = judged.reason): Decision {
   const { incident, rule, config, evidence, step, action } = judged;
-  return {
-    incident,
-    rule,
-    config,
-    get evidence() {
-      return evidence();
-    },
-    get reason() {
-      return reason();
-    },
-    step,
-    action,
-    ...kind,
-  };
+  return lazyDecision({ incident, rule, config, step, action, ...kind }, { evidence, reason });
 }
 
 type Draft = Readonly<{ kind: "ready"; decision: Decision }> | Readonly<{ kind: "signal"; judged: Judged }>;
@@ -111,14 +99,14 @@ type Draft = Readonly<{ kind: "ready"; decision: Decision }> | Readonly<{ kind: 
 /** Everything about one finding that the other findings do not change. */
 function draftOf(finding: Finding, history: History, circumstances: Circumstances): Draft {
   const { rule, subject, excepted, inMs } = finding;
-  const key = incidentKey(rule.rule.name, finding.key);
-  const incident = history.incidents.get(key) ?? unopened(finding, key, circumstances.atMs);
+  const { name } = rule.rule;
+  const incident = history.incidents.get(finding.incident) ?? unopened(name, finding.key, circumstances.atMs);
   const rung = rungAt(rule.rule, incident, subject.session, circumstances.atMs);
   const seen = once(() => reasonOf(finding));
   const reason: Why = rung.kind === "do" ? once(() => reasonOfRung(rung, seen())) : seen;
   const judged: Judged = {
-    incident: key,
-    rule: rule.rule.name,
+    incident: finding.incident,
+    rule: name,
     config: circumstances.config,
     evidence: once(() => evidenceOf(finding)),
     reason,
@@ -228,19 +216,20 @@ type MayBeSuccessor = (finding: Finding, cooldown: Cooldown) => boolean;
 
 /** For one look. Rules out most in one pass for all of them, where each of a long queue would look at everybody behind it. */
 function successors(): MayBeSuccessor {
-  const known = new Map<Cooldown, (node: NodeKey) => boolean>();
+  const known = new Map<Cooldown, (session: Session) => boolean>();
   return ({ subject: { session, graph, sessions } }, cooldown) => {
+    const before = known.get(cooldown);
+    if (before !== undefined) return before(session);
+    const descends = isIn(cooldown.lineage);
     const concerned = (waiter: NodeKey) => {
       const person = sessions.get(waiter);
-      if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
+      if (person !== undefined && descends(person)) return true;
       return graph.waitsOf(waiter).some(({ lock }) => cooldown.locks.has(lock));
     };
-    let ahead = known.get(cooldown);
-    if (ahead === undefined) {
-      ahead = graph.aheadOf([...graph.waiters()].filter(concerned), null);
-      known.set(cooldown, ahead);
-    }
-    return ahead(session.key) || cooldown.lineage.has(sessionIdentity(session));
+    const ahead = graph.aheadOf([...graph.waiters()].filter(concerned), null);
+    const mayBe = (one: Session) => ahead(one.key) || descends(one);
+    known.set(cooldown, mayBe);
+    return mayBe(session);
   };
 }
 
@@ -248,7 +237,7 @@ function successors(): MayBeSuccessor {
 function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: number): boolean {
   if (cooldown.untilMs <= atMs) return false;
   if (cooldown.lineage.has(sessionIdentity(subject.session))) return true;
-  const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
+  const ms = blockedMs(rule.rule.name, subject, rule.nearest(subject));
   if (ms === null || atMs - ms <= cooldown.atMs) return false;
   for (const { waiter, wait } of rule.counted(subject)) {
     const person = subject.sessions.get(waiter);
@@ -256,21 +245,6 @@ function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: numbe
     if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
   }
   return false;
-}
-
-function unopened(finding: Finding, key: string, atMs: number): Incident {
-  return {
-    key,
-    rule: finding.rule.rule.name,
-    subject: finding.key,
-    openedMs: atMs,
-    step: 0,
-    stepSinceMs: atMs,
-    cancelled: false,
-    done: false,
-    told: null,
-    matched: false,
-  };
 }
 
 /** It is not asked whether it still matches, so nothing is said of what was seen. */
