@@ -43,8 +43,8 @@ export type Freedom = Readonly<{ sinceMs: number | null; waited: boolean }>;
 
 export type History = Readonly<{
   serverId: string | null;
-  /** `rule subject` → since when it has continuously blocked somebody, as the rule counts them. */
-  blocking: ReadonlyMap<string, number>;
+  /** Rule → subject → since when it has continuously blocked somebody, as the rule counts them. */
+  blocking: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** Transaction (or session without one) → what was seen of its own waiting. */
   freedom: ReadonlyMap<string, Freedom>;
   incidents: ReadonlyMap<string, Incident>;

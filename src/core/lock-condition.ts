@@ -12,7 +12,7 @@ import {
 } from "./condition.ts";
 import { anyGlob } from "./glob.ts";
 import type { HeldLocks } from "./held-locks.ts";
-import { atMost, incidentKey } from "./history.ts";
+import { atMost } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
 import { isIdle, type NodeKey, type Relation, type Session } from "./session.ts";
 import type { Hold, LockWait } from "./snapshot.ts";
@@ -187,7 +187,7 @@ function aheadOfCounted(
 export function blockedMs(rule: string, subject: Blocker, direct: readonly LockWait[] | null): number | null {
   if (direct === null) return null;
   const { key, snapshot, history } = subject;
-  const since = key === null ? undefined : history.blocking.get(incidentKey(rule, key));
+  const since = key === null ? undefined : history.blocking.get(rule)?.get(key);
   let longestMs = since === undefined ? 0 : snapshot.atMs - since;
   for (const wait of direct) {
     const waitMs = wait.waitMs ?? 0;

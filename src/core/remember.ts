@@ -44,30 +44,29 @@ export function remember(
 function blockingNow(
   before: History,
   snapshot: Snapshot,
-  { graph, sessions }: Evaluation,
+  { graph, sessions, keys }: Evaluation,
   rules: readonly CompiledRule[],
-): Map<string, number> {
-  const now = new Map<string, number>();
-  if (snapshot.waits === null) return now;
-  const aboutBlockers = rules.filter((rule) => rule.rule.match.blocks !== undefined);
+): History["blocking"] {
+  const aboutBlockers = snapshot.waits === null ? [] : rules.filter((rule) => rule.rule.match.blocks !== undefined);
+  if (aboutBlockers.length === 0) return new Map();
   const aboutWaiters = aboutBlockers.filter((rule) => rule.ownWait !== null);
-  if (aboutBlockers.length === 0) return now;
-  const prepared = new Map<NodeKey, Session>(snapshot.prepared.map((one) => [one.key, standIn(one)]));
-  const blockers = new Set<NodeKey>();
-  for (const wait of snapshot.waits) for (const { node } of wait.blockers) blockers.add(node);
-  for (const node of blockers) {
+  const since = new Map<CompiledRule, Map<string, number>>(aboutBlockers.map((rule) => [rule, new Map()]));
+  const note = (session: Session, key: string | null) => {
     // A rule about roots counts from when the session became one.
-    const asked = graph.isRoot(node) ? aboutBlockers : aboutWaiters;
-    const session = asked.length === 0 ? undefined : (prepared.get(node) ?? sessions.get(node));
-    const key = session === undefined ? null : subjectKey(session);
-    if (session === undefined || key === null) continue;
+    const asked = graph.isRoot(session.key) ? aboutBlockers : aboutWaiters;
+    if (key === null || asked.length === 0) return;
     const subject = { session, key, snapshot, graph, sessions, history: before };
     for (const rule of asked) {
       const ms = blockedMs(rule.rule.name, subject, rule.nearest(subject));
-      if (ms !== null) now.set(incidentKey(rule.rule.name, key), snapshot.atMs - ms);
+      if (ms !== null) since.get(rule)?.set(key, snapshot.atMs - ms);
     }
-  }
-  return now;
+  };
+  const blockers = new Set<NodeKey>();
+  for (const wait of snapshot.waits ?? []) for (const { node } of wait.blockers) blockers.add(node);
+  for (const [at, session] of snapshot.sessions.entries())
+    if (blockers.has(session.key)) note(session, keys[at] ?? null);
+  for (const one of snapshot.prepared) if (blockers.has(one.key)) note(standIn(one), subjectKey(standIn(one)));
+  return new Map(Array.from(since, ([rule, found]) => [rule.rule.name, found]));
 }
 
 const waits: Freedom = { sinceMs: null, waited: true };
