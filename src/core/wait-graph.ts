@@ -32,15 +32,18 @@ export type WaitGraph = Readonly<{
 /** `from` and `to` are the places of the waiter and the blocker: a walk marks places, which is much cheaper than a set of names. */
 type Edge = Readonly<{ waiter: NodeKey; wait: LockWait; blocker: NodeKey; soft: boolean; from: number; to: number }>;
 
-/** Everybody who waits or blocks has a place; `ahead` and `behind` are the edges from and to it. */
+/** Everybody who waits or blocks has a place. The edges from a place stand side by side; `behind` lists those to it. */
 type Edges = Readonly<{
   places: ReadonlyMap<NodeKey, number>;
   nodes: readonly NodeKey[];
-  ahead: readonly (readonly Edge[])[];
-  behind: readonly (readonly Edge[])[];
-  /** In the order of their first edge. */
-  blockers: readonly NodeKey[];
+  edges: readonly Edge[];
+  /** The edges from a place: from here, as far as the next one's. */
+  ahead: Int32Array;
+  behind: Lists;
 }>;
+
+/** For each place a list of edges by their index, all in one array: a list of its own for each would fill the memory. */
+type Lists = Readonly<{ starts: Int32Array; items: Int32Array }>;
 
 const noWaits: readonly LockWait[] = [];
 
@@ -76,7 +79,7 @@ export function waitGraph(snapshot: Snapshot): WaitGraph {
     isRoot,
     inCycle: (node) => waits.has(nodeOf(node)) && cyclic().has(nodeOf(node)),
     cycle: (node) => cyclic().get(nodeOf(node)) ?? [],
-    roots: () => edges().blockers.filter(isRoot),
+    roots: () => blockersOf(edges()).filter(isRoot),
   };
 }
 
@@ -116,80 +119,101 @@ function firstOf(
 
 function edgesOf(waits: ReadonlyMap<NodeKey, readonly LockWait[]>, nodeOf: (key: NodeKey) => NodeKey): Edges {
   const places = new Map<NodeKey, number>();
-  const nodes: NodeKey[] = [];
-  const ahead: Edge[][] = [];
-  const behind: Edge[][] = [];
-  const blockers: NodeKey[] = [];
-  const placeOf = (node: NodeKey): number => {
-    const known = places.get(node);
-    if (known !== undefined) return known;
-    places.set(node, nodes.length);
-    ahead.push([]);
-    behind.push([]);
-    return nodes.push(node) - 1;
-  };
+  // Who waits comes first, so that their edges are in the order of their places.
+  for (const waiter of waits.keys()) places.set(waiter, places.size);
+  const edges: Edge[] = [];
+  const ahead: number[] = [];
   for (const [waiter, own] of waits) {
-    const from = placeOf(waiter);
+    const from = ahead.push(edges.length) - 1;
     for (const wait of own) {
       for (const { node, soft } of wait.blockers) {
         const blocker = nodeOf(node);
         // Workers of one query may wait for each other (to extend a table, say): nobody else can help there.
         if (blocker === waiter) continue;
-        const edge = { waiter, wait, blocker, soft, from, to: placeOf(blocker) };
-        ahead[from]?.push(edge);
-        if (behind[edge.to]?.push(edge) === 1) blockers.push(blocker);
+        const to = places.get(blocker) ?? places.size;
+        if (to === places.size) places.set(blocker, to);
+        edges.push({ waiter, wait, blocker, soft, from, to });
       }
     }
   }
-  return { places, nodes, ahead, behind, blockers };
+  const ends = new Int32Array(places.size + 1).fill(edges.length);
+  ends.set(ahead);
+  return { places, nodes: [...places.keys()], edges, ahead: ends, behind: listsByBlocker(edges, places.size) };
+}
+
+function listsByBlocker(edges: readonly Edge[], size: number): Lists {
+  const starts = new Int32Array(size + 1);
+  for (const { to } of edges) starts[to + 1] = (starts[to + 1] ?? 0) + 1;
+  for (let at = 0; at < size; at++) starts[at + 1] = (starts[at + 1] ?? 0) + (starts[at] ?? 0);
+  const next = starts.slice();
+  const items = new Int32Array(edges.length);
+  for (const [index, { to }] of edges.entries()) {
+    const at = next[to] ?? 0;
+    items[at] = index;
+    next[to] = at + 1;
+  }
+  return { starts, items };
+}
+
+/** In the order in which they first block somebody. */
+function blockersOf({ edges }: Edges): readonly NodeKey[] {
+  return [...new Set(edges.map(({ blocker }) => blocker))];
 }
 
 function allAhead(
   starts: readonly (number | undefined)[],
   locktypes: ReadonlySet<string> | null,
-  { ahead, nodes }: Edges,
+  { edges, ahead, nodes }: Edges,
 ): Uint8Array {
   const found = new Uint8Array(nodes.length);
-  const left = [...starts];
-  while (left.length > 0) {
-    for (const { wait, to } of ahead[left.pop() ?? -1] ?? []) {
-      if (found[to] === 1 || (locktypes !== null && !locktypes.has(wait.locktype))) continue;
-      found[to] = 1;
-      left.push(to);
+  const left = starts.filter((place) => place !== undefined);
+  for (let place = left.pop(); place !== undefined; place = left.pop()) {
+    const end = ahead[place + 1] ?? 0;
+    for (let at = ahead[place] ?? 0; at < end; at++) {
+      const edge = edges[at];
+      if (edge === undefined || found[edge.to] === 1) continue;
+      if (locktypes !== null && !locktypes.has(edge.wait.locktype)) continue;
+      found[edge.to] = 1;
+      left.push(edge.to);
     }
   }
   return found;
 }
 
 /** Breadth first. Whom the current walk has seen is marked with its number, so that nothing has to be cleared for the next one. */
-function walkerOf({ behind, nodes }: Edges) {
+function walkerOf({ edges, behind: { starts, items }, nodes }: Edges) {
   const seen = new Uint32Array(nodes.length);
-  const depths = new Uint32Array(nodes.length);
+  const queue = new Int32Array(nodes.length);
   let walks = 0;
   return (start: number, locktypes: ReadonlySet<string>, visit: Visit): void => {
     const walk = ++walks;
     seen[start] = walk;
-    depths[start] = 0;
-    const left = [start];
-    for (let at = 0; at < left.length; at++) {
-      const node = left[at] ?? start;
-      const depth = (depths[node] ?? 0) + 1;
-      for (const edge of behind[node] ?? []) {
-        const { from } = edge;
-        if (seen[from] === walk || !locktypes.has(edge.wait.locktype)) continue;
-        seen[from] = walk;
-        depths[from] = depth;
-        left.push(from);
+    queue[0] = start;
+    let length = 1;
+    let depth = 0;
+    let layerEnd = 0;
+    for (let next = 0; next < length; next++) {
+      if (next === layerEnd) {
+        depth++;
+        layerEnd = length;
+      }
+      const place = queue[next] ?? 0;
+      const end = starts[place + 1] ?? 0;
+      for (let at = starts[place] ?? 0; at < end; at++) {
+        const edge = edges[items[at] ?? 0];
+        if (edge === undefined || seen[edge.from] === walk || !locktypes.has(edge.wait.locktype)) continue;
+        seen[edge.from] = walk;
+        queue[length++] = edge.from;
         if (visit(edge, depth)) return;
       }
     }
   };
 }
 
-type Place = { place: number; next: number };
+type Place = { place: number; next: number; end: number };
 
 /** Tarjan's strongly connected components, without recursion: a chain may be as long as the server has sessions. */
-function nodesInCycles({ nodes, ahead }: Edges): ReadonlyMap<NodeKey, readonly NodeKey[]> {
+function nodesInCycles({ nodes, edges, ahead }: Edges): ReadonlyMap<NodeKey, readonly NodeKey[]> {
   const order = new Int32Array(nodes.length).fill(-1);
   const low = new Int32Array(nodes.length);
   const isOpen = new Uint8Array(nodes.length);
@@ -205,7 +229,7 @@ function nodesInCycles({ nodes, ahead }: Edges): ReadonlyMap<NodeKey, readonly N
     order[place] = low[place] = entered++;
     isOpen[place] = 1;
     open.push(place);
-    path.push({ place, next: 0 });
+    path.push({ place, next: ahead[place] ?? 0, end: ahead[place + 1] ?? 0 });
   };
   const leave = ({ place }: Place) => {
     path.pop();
@@ -222,7 +246,7 @@ function nodesInCycles({ nodes, ahead }: Edges): ReadonlyMap<NodeKey, readonly N
   for (const start of nodes.keys()) {
     if (order[start] === -1) enter(start);
     for (let visit = path.at(-1); visit !== undefined; visit = path.at(-1)) {
-      const target = ahead[visit.place]?.[visit.next++]?.to;
+      const target = visit.next < visit.end ? edges[visit.next++]?.to : undefined;
       if (target === undefined) leave(visit);
       else if (order[target] === -1) enter(target);
       else if (isOpen[target] === 1) lower(visit.place, order[target] ?? 0);
