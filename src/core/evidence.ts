@@ -91,8 +91,8 @@ export function reasonOf(finding: Finding): Reason {
   const seen = rule.match.filter((condition) => condition.name !== "state").map((condition) => condition.seen(subject));
   const state = session.state === null ? [] : [session.state];
   const text = [...state, ...seen].join(", ");
-  const counted = rule.rule.match.blocks === undefined ? null : rule.counted(subject);
-  const [first] = counted ?? [];
+  const aboutBlockers = rule.rule.match.blocks !== undefined;
+  const [first] = aboutBlockers ? rule.counted(subject, 1) : [];
   const { transaction } = session;
   return {
     code: inMs === 0 ? "matched" : "pending",
@@ -102,7 +102,7 @@ export function reasonOf(finding: Finding): Reason {
       stateMs: session.stateMs,
       transactionMs: transaction.kind === "open" ? transaction.ageMs : null,
       relation: first === undefined ? null : relationText(first.wait),
-      waiters: counted?.length ?? null,
+      waiters: aboutBlockers ? rule.count(subject) : null,
     },
   };
 }

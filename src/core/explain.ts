@@ -3,6 +3,7 @@ import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
 import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./explanation.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
+import { victimOf } from "./lazy-decision.ts";
 import { overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
@@ -83,7 +84,7 @@ function deskOf(question: Question): Desk {
     ...question,
     evaluation,
     findings: groupBy(evaluation.findings, ({ subject }) => subject.session.key),
-    decisions: groupBy(decisions, ({ evidence }) => evidence.victim.key),
+    decisions: groupBy(decisions, (decision) => victimOf(decision).key),
     blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
     nameOf: namesIn(snapshot),
   };

@@ -24,6 +24,14 @@ const reason = {
   },
 };
 
+/** Whom it is about, without making the rest of its evidence. */
+export function victimOf(decision: Decision): Evidence["victim"] {
+  const parts = partsOf.get(decision);
+  if (parts === undefined) return decision.evidence.victim;
+  const { prepared, session } = parts.finding.subject;
+  return prepared ?? session;
+}
+
 /** Evidence and reason are made when they are first read, as most decisions are never told; a copy has them as values. */
 export function lazyDecision(
   rest: DistributiveOmit<Decision, "evidence" | "reason">,

@@ -10,14 +10,13 @@ import {
   truth,
   unknown,
 } from "./condition.ts";
-import { anyGlob } from "./glob.ts";
+import { countedWaiters } from "./counted-waiters.ts";
 import type { HeldLocks } from "./held-locks.ts";
 import { atMost } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
-import { isIdle, type NodeKey, type Relation, type Session } from "./session.ts";
+import { isIdle, type NodeKey } from "./session.ts";
 import type { Hold, LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
-import type { Behind, WaitGraph } from "./wait-graph.ts";
 
 /** Conditions on the locks that a session holds, waits for, or blocks others with. */
 export function lockConditions(source: Conditions, context: ConditionContext): Condition[] {
@@ -106,80 +105,6 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
   ];
 }
 
-type BlocksSource = NonNullable<Conditions["blocks"]>;
-
-/** Whose waiters, and in which graph. */
-export type CountedFrom = Pick<Blocker, "graph" | "sessions"> & Readonly<{ session: Pick<Session, "key"> }>;
-
-/** The waiters behind a session that a rule's `blocks` counts. */
-export type CountedWaiters = Readonly<{
-  /** Nearest first; there may be thousands, so ask for no more than is needed. */
-  counted(from: CountedFrom, most?: number): readonly Behind[];
-  /** What the direct ones among them wait for; null when it counts nobody, near or far. */
-  nearest(from: CountedFrom): readonly LockWait[] | null;
-}>;
-
-export function countedWaiters(source: BlocksSource, certain: boolean): CountedWaiters {
-  const table: ((relation: Relation) => boolean) | null =
-    source.tables === undefined ? null : tablePattern(source.tables);
-  const users = source.users === undefined ? null : anyGlob(source.users);
-  const applications = source.applications === undefined ? null : anyGlob(source.applications);
-  const locktypes = new Set<string>(source.locktypes);
-  const counts = ({ waiter, wait }: Pick<Behind, "waiter" | "wait">, sessions: Blocker["sessions"]): boolean => {
-    const person = sessions.get(waiter);
-    if (person === undefined || person.role !== "client" || person.own) return false;
-    if (users !== null && (person.user === null || !users(person.user))) return false;
-    if (applications !== null && (person.application === null || !applications(person.application))) return false;
-    return table === null || waitsOn(wait, table, certain);
-  };
-  const anybody = table === null && users === null && applications === null;
-  // Where most waiters do not count, one pass over them says who has some that do. Without it, each of a long queue would be
-  // asked about everybody behind it.
-  const lookedAt = new WeakMap<Blocker["sessions"], (node: NodeKey) => boolean>();
-  const hasSome = ({ graph, sessions, session }: CountedFrom): boolean => {
-    if (anybody) return true;
-    const known = lookedAt.get(sessions) ?? aheadOfCounted(graph, locktypes, (one) => counts(one, sessions));
-    lookedAt.set(sessions, known);
-    return known(session.key);
-  };
-  return {
-    counted: (from, most = Number.POSITIVE_INFINITY) => {
-      const found: Behind[] = [];
-      if (!hasSome(from)) return found;
-      from.graph.walk(from.session.key, locktypes, (hop, depth) => {
-        if (!counts(hop, from.sessions)) return false;
-        const { waiter, wait, blocker, soft } = hop;
-        return found.push({ waiter, wait, blocker, soft, depth }) >= most;
-      });
-      return found;
-    },
-    nearest: (from) => {
-      let found: LockWait[] | null = null;
-      if (!hasSome(from)) return found;
-      from.graph.walk(from.session.key, locktypes, (hop, depth) => {
-        if (depth > 1 && found !== null) return true;
-        if (!counts(hop, from.sessions)) return false;
-        found ??= [];
-        if (depth === 1) found.push(hop.wait);
-        return depth > 1;
-      });
-      return found;
-    },
-  };
-}
-
-function aheadOfCounted(
-  graph: WaitGraph,
-  locktypes: ReadonlySet<string>,
-  counts: (one: Pick<Behind, "waiter" | "wait">) => boolean,
-): (node: NodeKey) => boolean {
-  const waiters: NodeKey[] = [];
-  for (const waiter of graph.waiters()) {
-    if (graph.waitsOf(waiter).some((wait) => counts({ waiter, wait }))) waiters.push(waiter);
-  }
-  return graph.aheadOf(waiters, locktypes);
-}
-
 /**
  * How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows;
  * null: it blocks nobody. `direct`: those waits, null when it blocks nobody near or far.
@@ -213,7 +138,7 @@ function boundMs({ session, key, snapshot, history, graph }: Blocker, wait: Lock
 
 function blocksConditions(source: Conditions["blocks"], context: ConditionContext): Condition[] {
   if (source === undefined) return [];
-  const { counted, nearest } = countedWaiters(source, context.acts);
+  const { counted, count, nearest } = countedWaiters(source, context.acts);
   const where = source.tables === undefined ? "" : ` on ${source.tables.join(" or ")}`;
   const { for: wantedMs } = source;
   const locks = (subject: Subject, distance: () => Distance) =>
@@ -223,7 +148,7 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
     needsLocks: true,
     wanted: `at least ${source.waiters}${where}`,
     distance: (subject) => locks(subject, () => truth(counted(subject, source.waiters).length >= source.waiters)),
-    seen: (subject) => `blocks ${sessionsText(counted(subject).length)}${where}`,
+    seen: (subject) => `blocks ${sessionsText(count(subject))}${where}`,
   });
   if (wantedMs === undefined) return [waiters];
   return [

@@ -1,19 +1,31 @@
 import type { Decision, Outcome } from "./decision.ts";
+import { victimOf } from "./lazy-decision.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** What people are to be told of a decision or its outcome; null when they need not be. */
 export type News = Readonly<{ phase: "opened" | "changed" | "resolved"; told: string; text: string }>;
 
-/** A decision that does nothing is told when somebody stays stuck because of it. The caller tells each `told` of an incident once. */
-export function newsOfDecision(decision: Decision): News | null {
-  if (decision.kind === "wait") return null;
-  const subject = subjectText(decision);
-  if (decision.kind === "act") {
-    return decision.action === "notify"
-      ? { phase: "opened", told: "notify", text: `${subject}: ${decision.reason.text}` }
-      : null;
+/**
+ * A decision that does nothing is told when somebody stays stuck because of it. `before`: the `told` that people know of
+ * this incident; the same is told once, and most looks find nothing but what is known.
+ */
+export function newsOfDecision(decision: Decision, before: string | null = null): News | null {
+  switch (decision.kind) {
+    case "wait":
+      return null;
+    case "act":
+      return decision.action === "notify" && before !== "notify"
+        ? { phase: "opened", told: "notify", text: `${subjectText(decision)}: ${decision.reason.text}` }
+        : null;
+    case "spare":
+      return decision.by === before ? null : newsOfSpared(decision);
+    default:
+      return unreachable(decision);
   }
-  const stuck = decision.evidence.waiters.length > 0;
+}
+
+function newsOfSpared(decision: Extract<Decision, { kind: "spare" }>): News | null {
+  const subject = subjectText(decision);
   const opened = (text: string): News => ({ phase: "opened", told: decision.by, text });
   switch (decision.by) {
     case "observe":
@@ -28,7 +40,7 @@ export function newsOfDecision(decision: Decision): News | null {
       return { phase: "changed", told: decision.by, text: `stopped at ${subject}: ${decision.reason.text}` };
     case "protect":
     case "unknown":
-      return stuck ? opened(`left ${subject} alone: ${decision.reason.text}`) : null;
+      return decision.evidence.waiters.length > 0 ? opened(`left ${subject} alone: ${decision.reason.text}`) : null;
     case "probe":
       // The way is free: nothing that a person need know.
       return decision.reason.code === "probe-works"
@@ -81,8 +93,8 @@ function stillStuck({ probe }: Outcome): boolean {
 }
 
 /** `backend 4711 (67a1.1267, user app)`: enough to find it in the server's log. */
-export function subjectText({ evidence: { victim } }: Decision): string {
-  return victimText(victim);
+export function subjectText(decision: Decision): string {
+  return victimText(victimOf(decision));
 }
 
 export function victimText(victim: Decision["evidence"]["victim"]): string {

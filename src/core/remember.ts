@@ -163,7 +163,6 @@ export function afterOutcome(
   rule: CompiledRule["rule"],
   atMs: number,
 ): History {
-  const { victim } = decision.evidence;
   const incident = history.incidents.get(decision.incident);
   if (incident === undefined) return history;
   const incidents = new Map(history.incidents);
@@ -171,7 +170,7 @@ export function afterOutcome(
   if (next === null) incidents.delete(incident.key);
   else incidents.set(incident.key, next);
   if (decision.action === "notify" || !wentOut(outcome)) return { ...history, incidents };
-  const act: Act = { atMs, rule: decision.rule, who: offender(victim), incident: incident.key };
+  const act: Act = { atMs, rule: decision.rule, who: offender(decision.evidence.victim), incident: incident.key };
   const cooldown: Cooldown = {
     rule: decision.rule,
     atMs,

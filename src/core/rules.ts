@@ -1,9 +1,10 @@
 import type { Conditions, Rule } from "../config/schema.ts";
 import { type Activity, activeHours } from "./active-window.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
+import { type CountedWaiters, countedWaiters } from "./counted-waiters.ts";
 import { heldLocks } from "./held-locks.ts";
 import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
-import { type CountedWaiters, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { lockConditions, matchingWait } from "./lock-condition.ts";
 import { preparedConditions, standIn } from "./prepared.ts";
 import { ruleIndex } from "./rule-index.ts";
 import type { NodeKey, Session } from "./session.ts";

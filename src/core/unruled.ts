@@ -1,6 +1,7 @@
 import type { Decision } from "./decision.ts";
 import { atMost } from "./history.ts";
 import type { Look } from "./judge.ts";
+import { victimOf } from "./lazy-decision.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { relationText } from "./relation.ts";
 import type { NodeKey, Prepared, Session } from "./session.ts";
@@ -15,7 +16,7 @@ export type Unruled = Readonly<{ blocker: Session | Prepared; relation: string |
 /** Roots that have long stood in somebody's way and that no rule is about, in an order that stays the same. */
 export function unruledRoots({ snapshot, evaluation }: Look, decisions: readonly Decision[]): readonly Unruled[] {
   if (snapshot.waits === null) return [];
-  const ruled = new Set(decisions.map(({ evidence }) => evidence.victim.key));
+  const ruled = new Set(decisions.map((decision) => victimOf(decision).key));
   const people = new Map<NodeKey, Session | Prepared>(
     [...snapshot.sessions, ...snapshot.prepared].map((one) => [one.key, one]),
   );

@@ -116,10 +116,10 @@ type Standing = Readonly<Followed & { run: string; connection: number }>;
 function judgementOf({ circumstances, judgements, freedom }: TickedLook, standing: Standing): Judgement {
   const { config, mode, paused, leader, journalled } = circumstances;
   const { run, connection, missed, recorded } = standing;
-  const all = judgements.map(({ decision, outcome }) => opinionOf(decision, outcome));
-  const opinions = (["act", "spare", "wait"] satisfies Opinion["kind"][]).flatMap((kind) =>
-    all.filter((opinion) => opinion.kind === kind),
+  const ranked = (["act", "spare", "wait"] satisfies Opinion["kind"][]).flatMap((kind) =>
+    judgements.filter(({ decision }) => decision.kind === kind),
   );
+  const opinions = ranked.slice(0, mostOpinions).map(({ decision, outcome }) => opinionOf(decision, outcome));
   return {
     run,
     connection,
@@ -128,7 +128,7 @@ function judgementOf({ circumstances, judgements, freedom }: TickedLook, standin
     paused,
     leader,
     journalled,
-    opinions: opinions.slice(0, mostOpinions),
+    opinions,
     missed,
     freedom: recorded && missed === 0 ? null : freedom,
   };

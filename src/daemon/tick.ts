@@ -39,6 +39,7 @@ export type TickContext = Readonly<{
 
 type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
+/** Only what is written down or told has its query text masked: whoever shows the evidence of another one masks it. */
 export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
 export type TickResult = Readonly<{
@@ -129,17 +130,21 @@ function mayGoOn({ decision, outcome }: Judgement): boolean {
 
 async function carryOut(raw: Decision, show: QueryText, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
   if (raw.kind === "wait") return { decision: raw, outcome: null };
-  const decision = maskDecision(raw, show);
-  if (decision.kind === "act" && isSignalled(decision)) return actOn(decision, context, snapshot);
+  if (raw.kind === "act" && isSignalled(raw)) return actOn(maskDecision(raw, show), context, snapshot);
+  const decision = newsFor(raw, context) === null ? raw : maskDecision(raw, show);
   return await tell(decision, context, snapshot);
+}
+
+/** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
+function newsFor(decision: Decision, { memory }: TickContext): News | null {
+  const incident = memory.history.incidents.get(decision.incident);
+  return incident === undefined ? null : newsOfDecision(decision, incident.told);
 }
 
 /** What sends nothing to the server: written down and told where it is news. */
 async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
-  const news = newsOfDecision(decision);
-  // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
-  const incident = context.memory.history.incidents.get(decision.incident);
-  if (news !== null && incident !== undefined && incident.told !== news.told) {
+  const news = newsFor(decision, context);
+  if (news !== null) {
     await observe(decision, context);
     publish(news, decision, null, context);
   }
@@ -282,13 +287,13 @@ function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unrule
   // With hidden sessions, or more than one look reads, it is known only of the others.
   const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
   const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
-  const parts = judgements.map(({ decision, outcome }) => {
+  const parts = judgements.slice(0, 20).map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
     if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
-  const said = [...parts.slice(0, 20), ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
+  const said = [...parts, ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
   return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
 }
 
