@@ -4,6 +4,7 @@ import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./ex
 import { groupBy } from "./group-by.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
+import { victimOf } from "./lazy-decision.ts";
 import { overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
 import { standIn } from "./prepared.ts";
@@ -85,7 +86,7 @@ function deskOf(question: Question): Desk {
     ...question,
     evaluation,
     findings: groupBy(evaluation.findings, ({ subject }) => subject.session.key),
-    decisions: groupBy(decisions, ({ evidence }) => evidence.victim.key),
+    decisions: groupBy(decisions, (decision) => victimOf(decision).key),
     blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
     nameOf: namesIn(snapshot),
   };
@@ -227,7 +228,7 @@ function hindrancesOf({ snapshot, history, circumstances }: Question): Explanati
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],
   ];
-  const over = overLimit(useLimits(acts, limits, atMs), "", limits);
+  const over = overLimit(useLimits(acts, limits, atMs), () => "", limits);
   const active = cooldowns.filter(({ untilMs }) => untilMs > atMs);
   return [
     ...switches.filter(([holds]) => holds).map(([, code, text]) => ({ code, text })),

@@ -45,8 +45,8 @@ export type Freedom = Readonly<{ sinceMs: number | null; waited: boolean }>;
 
 export type History = Readonly<{
   serverId: string | null;
-  /** `rule subject` → since when it has continuously blocked somebody, as the rule counts them. */
-  blocking: ReadonlyMap<string, number>;
+  /** Rule → subject → since when it has continuously blocked somebody, as the rule counts them. */
+  blocking: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** Transaction (or session without one) → what was seen of its own waiting. */
   freedom: ReadonlyMap<string, Freedom>;
   incidents: ReadonlyMap<string, Incident>;
@@ -94,6 +94,28 @@ export function sessionIdentity(session: Session): string {
 
 export function incidentKey(rule: string, subject: string): string {
   return `${rule} ${subject}`;
+}
+
+/** A rule's dealings with a subject that it has not matched so far. */
+export function unopened(rule: string, subject: string, atMs: number): Incident {
+  return {
+    key: incidentKey(rule, subject),
+    rule,
+    subject,
+    openedMs: atMs,
+    step: 0,
+    stepSinceMs: atMs,
+    cancelled: false,
+    done: false,
+    told: null,
+    matched: false,
+  };
+}
+
+/** Whether a session is one of these connections. Most are not, which their pid already says. */
+export function isIn(lineage: ReadonlySet<string>): (session: Session) => boolean {
+  const pids = new Set(Array.from(lineage, (identity) => identity.slice(0, identity.indexOf(" "))));
+  return (session) => pids.has(session.pid ?? "?") && lineage.has(sessionIdentity(session));
 }
 
 /** The repeat offender: same user, application and client; of prepared transactions the same owner. */

@@ -122,7 +122,7 @@ type Standing = Readonly<Followed & { run: string; connection: number }>;
 async function judgementOf({ circumstances, judgements, freedom }: TickedLook, standing: Standing): Promise<Judgement> {
   const { config, mode, paused, leader, journalled } = circumstances;
   const { run, connection, missed, recorded } = standing;
-  const inOrder = (["act", "spare", "wait"] satisfies Opinion["kind"][]).flatMap((kind) =>
+  const ranked = (["act", "spare", "wait"] satisfies Opinion["kind"][]).flatMap((kind) =>
     judgements.filter(({ decision }) => decision.kind === kind),
   );
   return {
@@ -133,7 +133,7 @@ async function judgementOf({ circumstances, judgements, freedom }: TickedLook, s
     paused,
     leader,
     journalled,
-    opinions: await opinionsOf(inOrder.slice(0, mostOpinions)),
+    opinions: await opinionsOf(ranked.slice(0, mostOpinions)),
     missed,
     freedom: recorded && missed === 0 ? null : freedom,
   };

@@ -39,6 +39,7 @@ export type TickContext = Readonly<{
 
 type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
+/** Only what is written down or told has its query text masked: whoever shows the evidence of another one masks it. */
 export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
 export type TickResult = Readonly<{
@@ -129,17 +130,21 @@ function mayGoOn({ decision, outcome }: Judgement, { history }: Memory): boolean
 
 async function carryOut(raw: Decision, show: QueryText, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
   if (raw.kind === "wait") return { decision: raw, outcome: null };
-  const decision = maskDecision(raw, show);
-  if (decision.kind === "act" && isSignalled(decision)) return actOn(decision, context, snapshot);
+  if (raw.kind === "act" && isSignalled(raw)) return actOn(maskDecision(raw, show), context, snapshot);
+  const decision = newsFor(raw, context) === null ? raw : maskDecision(raw, show);
   return await tell(decision, context, snapshot);
+}
+
+/** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
+function newsFor(decision: Decision, { memory }: TickContext): News | null {
+  const incident = memory.history.incidents.get(decision.incident);
+  if (incident === undefined || decision.kind === "wait" || incident.told === toldBy(decision)) return null;
+  return newsOfDecision(decision);
 }
 
 /** What sends nothing to the server: written down and told where it is news. */
 async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
-  // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
-  const incident = context.memory.history.incidents.get(decision.incident);
-  const isTold = decision.kind === "wait" || incident === undefined || incident.told === toldBy(decision);
-  const news = isTold ? null : newsOfDecision(decision);
+  const news = newsFor(decision, context);
   if (news !== null) {
     await observe(decision, context);
     publish(news, decision, null, context);
