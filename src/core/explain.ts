@@ -1,11 +1,14 @@
 import type { Decision } from "./decision.ts";
+import { foldChains } from "./explain-chains.ts";
+import { foreseen } from "./explain-hours.ts";
 import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
-import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./explanation.ts";
+import type { Basis, Explanation, Person, RuleExplanation, Scope, SessionExplanation } from "./explanation.ts";
 import { groupBy } from "./group-by.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import { overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
+import { standIn } from "./prepared.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
 import type { NodeKey, Prepared, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -45,7 +48,9 @@ export function explaining(
   const ranked = everybody
     .filter((one) => (asked === null ? scope.all || rank(one, desk) !== null : isNamed(one, asked)))
     .toSorted(inOrder(desk));
-  const shown = scope.all || asked !== null ? ranked : ranked.slice(0, mostSessions);
+  const whole = scope.all || asked !== null;
+  const { listed: told, behind } = whole ? { listed: ranked, behind: [] } : foldChains(ranked, foldingOf(desk));
+  const shown = whole ? told : told.slice(0, mostSessions);
   const listed = new Set(ranked);
   const left = asked === null ? everybody.filter((one) => !listed.has(one)) : [];
   return {
@@ -56,7 +61,7 @@ export function explaining(
       config: circumstances.config,
       hindrances: hindrancesOf(question),
       gaps: snapshot.gaps,
-      rest: restOf(left, ranked.length - shown.length),
+      rest: { behind, busy: told.length - shown.length, ...restOf(left) },
     },
     sessions: eachOf(shown, desk),
   };
@@ -80,28 +85,25 @@ function deskOf(question: Question): Desk {
   const { snapshot, rules, history, circumstances } = question;
   const evaluation = evaluate(snapshot, rules, history);
   const { decisions } = judge({ snapshot, evaluation }, history, { rules, circumstances });
+  const later = foreseen(question);
   return {
     ...question,
     evaluation,
-    findings: groupBy(evaluation.findings, ({ subject }) => subject.session.key),
-    decisions: groupBy(decisions, ({ evidence }) => evidence.victim.key),
+    findings: groupBy([...evaluation.findings, ...later.findings], ({ subject }) => subject.session.key),
+    decisions: groupBy([...decisions, ...later.decisions], ({ evidence }) => evidence.victim.key),
     blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
     nameOf: namesIn(snapshot),
   };
 }
 
 function explainSession(session: Session, desk: Desk): SessionExplanation {
-  const { snapshot, rules, circumstances, evaluation, findings, decisions, nameOf, show } = desk;
+  const { snapshot, rules, circumstances, evaluation, nameOf, show } = desk;
   // Every rule and condition asks who is behind it, and in a jam that is thousands.
   const graph = remembering(evaluation.graph);
   const standing = standingOf(session.key, { snapshot, graph, nameOf });
   const subject = { ...evaluation.subjectOf(session), graph };
   const never = neverText(session, nameOf, subjectKey(session) !== null);
   const { mode } = circumstances;
-  const found = (rule: CompiledRule): Found => ({
-    finding: findings.get(session.key)?.find((one) => one.rule === rule) ?? null,
-    decision: decisions.get(session.key)?.find((one) => one.rule === rule.rule.name) ?? null,
-  });
   return {
     who: personOf(session, show),
     standing,
@@ -109,29 +111,53 @@ function explainSession(session: Session, desk: Desk): SessionExplanation {
     protection: never === null ? (circumstances.protection(session)?.reason.text ?? null) : null,
     rules:
       never === null
-        ? rules.map((rule) => explainRule(rule, { subject, standing }, { ...found(rule), mode }))
-        : decidedRules(session.key, desk),
+        ? rules.map((rule) => explainRule(rule, { subject, standing }, { ...foundOf(rule, session.key, desk), mode }))
+        : rules.flatMap((rule) => decidedRule(rule, session.key, desk)),
   };
 }
 
-function explainPrepared({ key, ...prepared }: Prepared, desk: Desk): SessionExplanation {
-  const { snapshot, evaluation, nameOf, decisions } = desk;
-  // A rule about prepared transactions themselves is not stopped by this.
-  const reachable = decisions.get(key)?.some(({ kind }) => kind !== "spare") === true;
+function foundOf(rule: CompiledRule, node: NodeKey, { findings, decisions }: Desk): Found {
   return {
-    who: prepared,
-    standing: standingOf(key, { snapshot, graph: evaluation.graph, nameOf }),
-    never: reachable ? null : "it is a prepared transaction, and has no session to signal",
-    protection: null,
-    rules: decidedRules(key, desk),
+    // One that the end of the hours has stopped was not asked whether it matches.
+    finding: findings.get(node)?.find((one) => one.rule === rule && !one.halted) ?? null,
+    decision: decisions.get(node)?.find((one) => one.rule === rule.rule.name) ?? null,
   };
 }
 
-function decidedRules(node: NodeKey, { rules, decisions, circumstances: { mode } }: Desk) {
-  return rules.flatMap((rule) => {
-    const decision = decisions.get(node)?.find((one) => one.rule === rule.rule.name);
-    return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
+function explainPrepared(prepared: Prepared, desk: Desk): SessionExplanation {
+  const { snapshot, rules, circumstances, evaluation, nameOf } = desk;
+  const { key, ...who } = prepared;
+  const graph = remembering(evaluation.graph);
+  const standing = standingOf(key, { snapshot, graph, nameOf });
+  const session = standIn(prepared);
+  const subject = { ...evaluation.subjectOf(session), graph, prepared };
+  const { mode } = circumstances;
+  let reachable = false;
+  const explained = rules.flatMap((rule) => {
+    if (rule.rule.match.prepared === undefined) return decidedRule(rule, key, desk);
+    const said = explainRule(rule, { subject, standing }, { ...foundOf(rule, key, desk), mode });
+    reachable ||= rule.acts && mayMatch(said);
+    return [said];
   });
+  return {
+    who,
+    standing,
+    never: reachable ? null : "it is a prepared transaction, and has no session to signal",
+    protection: reachable ? (circumstances.protection(session)?.reason.text ?? null) : null,
+    rules: explained,
+  };
+}
+
+/** What stays as it is for as long as the prepared transaction does. */
+const lasting = new Set(["prepared.gid", "users", "databases"]);
+
+function mayMatch({ conditions }: RuleExplanation): boolean {
+  return !conditions.some(({ name, holds }) => lasting.has(name) && (holds === "no" || holds === "unknown"));
+}
+
+function decidedRule(rule: CompiledRule, node: NodeKey, { decisions, circumstances: { mode } }: Desk) {
+  const decision = decisions.get(node)?.find((one) => one.rule === rule.rule.name);
+  return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
 }
 
 function personOf(session: Session, show: Question["show"]): Person {
@@ -172,6 +198,12 @@ function rank(one: Session | Prepared, { findings, decisions, blockers, evaluati
 
 const unranked = 7;
 
+/** Those of whom no rule has found anything: whoever is acted on is told in full. */
+function foldingOf(desk: Desk): Parameters<typeof foldChains>[1] {
+  const { evaluation, nameOf } = desk;
+  return { graph: evaluation.graph, nameOf, onlyWaits: (one) => [3, 4].includes(rank(one, desk) ?? unranked) };
+}
+
 function inOrder(desk: Desk) {
   const due = ({ key }: Session | Prepared) =>
     Math.min(longestMs, ...(desk.findings.get(key) ?? []).map(({ inMs }) => inMs));
@@ -191,11 +223,11 @@ function isNamed(one: Session | Prepared, asked: string): boolean {
   return one.pid === asked || `${one.pid},${one.sessionId}` === asked;
 }
 
-function restOf(left: readonly (Session | Prepared)[], busy: number): Explanation["rest"] {
+function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"], "behind" | "busy"> {
   const sessions = left.filter((one) => one.kind === "session");
   const own = sessions.filter((one) => one.own).length;
   const idle = sessions.filter((one) => !one.own && one.role === "client").length;
-  return { busy, idle, own, internal: sessions.length - own - idle };
+  return { idle, own, internal: sessions.length - own - idle };
 }
 
 /** What holds back every act on the target, and the successors of the last ones. */
