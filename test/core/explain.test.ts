@@ -200,7 +200,6 @@ test("a waiter in the middle of a chain is told behind whom, and who the root is
     text,
     /\n {2}waits for a row of public\.user_session \(ShareLock\) for 9 s, behind 2\s+\(the\s+root\s+is 1\)\n/,
   );
-  );
   assert.deepEqual(ruleOf(explanation, "3", "stuck-login")?.conditions[0], {
     name: "root",
     wanted: "waits for nobody",
