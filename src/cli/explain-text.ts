@@ -182,12 +182,20 @@ function headline({ verdict, inMs, decision, mode, conditions }: RuleExplanation
     case "wait":
       if (verdict === "matched")
         return `matched; ${will}${decision.why ?? "wait"}, as its steps say${probed ? ` and if ${stuck}` : ""}`;
-      return `${will}${decision.action} in ${spokenDuration(inMs ?? 0)}, ${ifStill(conditions)}${probed ? ` and ${stuck}` : ""}`;
+      return `${willText({ inMs, decision, conditions, will })}${probed ? ` and ${stuck}` : ""}`;
     case "spare":
       return `${sparedWhen(verdict, inMs)}; ${spareVerb(decision)}${why}`;
     default:
       return unreachable(decision.kind);
   }
+}
+
+type Coming = Pick<RuleExplanation, "inMs" | "conditions"> & Readonly<{ decision: DecisionExplanation; will: string }>;
+
+/** What happens when it matches: at once, or as the ladder says. */
+function willText({ inMs, decision: { action, code, why }, conditions, will }: Coming): string {
+  const when = `in ${spokenDuration(inMs ?? 0)}, ${ifStill(conditions)}`;
+  return code === "ladder" ? `matches ${when}; ${will}${why ?? ""}` : `${will}${action} ${when}`;
 }
 
 const stuck = "its probe finds the way stuck";

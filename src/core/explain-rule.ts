@@ -6,6 +6,7 @@ import type { ConditionExplanation, DecisionExplanation, RuleExplanation, Standi
 import { incidentKey, subjectKey } from "./history.ts";
 import type { Circumstances } from "./plan.ts";
 import { type CompiledRule, distanceOf, type Finding } from "./rules.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 import { waitingText } from "./standing.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -38,7 +39,7 @@ export function explainRule(
     inMs: finding === null || finding.inMs === 0 ? null : Math.ceil(finding.inMs),
     conditions: [...before, ...match].toSorted(byWeight),
     except: except.toSorted((a, b) => exceptWeight(a) - exceptWeight(b)),
-    decision: decision === null ? null : decisionOf(decision, finding),
+    decision: decision === null ? null : later(rule, decisionOf(decision, finding), finding),
   };
 }
 
@@ -122,6 +123,13 @@ function byWeight(a: ConditionExplanation, b: ConditionExplanation): number {
 
 function exceptWeight({ holds }: ConditionExplanation): number {
   return holds === "yes" ? 0 : holds === "unknown" ? 1 : 2;
+}
+
+/** Of one that will match and whose ladder then waits first: the act comes that much later. */
+function later({ rule }: CompiledRule, said: DecisionExplanation, finding: Finding | null): DecisionExplanation {
+  const step = rule.steps[said.step];
+  if (said.kind !== "wait" || finding === null || finding.inMs === 0 || typeof step !== "object") return said;
+  return { ...said, code: "ladder", why: `${said.action} ${spokenDuration(step.wait)} later, as its steps say` };
 }
 
 function decisionOf(decision: Decision, finding: Finding | null): DecisionExplanation {

@@ -156,6 +156,15 @@ test("who is not idle in a transaction is not said to be busy by a header that c
   assert.equal(idleFor({ state: "idle", idle_for: "30s" }), "idle for 1 min");
 });
 
+test("a ladder that begins with a wait does not make what comes after it due at the match", () => {
+  const source = { rules: [{ ...stuckLogin, steps: [{ wait: "5s" }, "terminate"] }] };
+  const { text } = explained(stuck("8s", "7s").build(), source);
+  assert.match(
+    text.replace(/\n {4}(?! )/g, " "),
+    / {2}stuck-login: matches in 22 s, if it is still idle then; terminate 5 s later, as its steps say /,
+  );
+});
+
 test("what protects a session is said whether a rule matches it or not", () => {
   const look = stuck("40s", "20s", { superuser: true }).build();
   const { text } = explained(look, { rules: [ddlJam] });
