@@ -162,7 +162,7 @@ function nameFindings({ config, tests }: WrittenRuleTests, owns: readonly (Own |
 }
 
 function probeFindings(path: Path, probes: WrittenTest["probes"], asking: readonly string[]): readonly Finding[] {
-  return Object.keys(probes)
+  return Object.keys(probes ?? {})
     .flatMap((rule) => referenceFinding([...path, rule], rule, "rules with a probe", asking))
     .map((finding) => ({ ...finding, at: "key" }));
 }
@@ -185,7 +185,7 @@ function loaded(
     config,
     digest,
     target: chosen,
-    test: { startMs: start, probes, looks: looks.map(testLook) },
+    test: { startMs: start, probes: probes ?? {}, looks: looks.map(testLook) },
     positionOf: (look, line) =>
       line === null ? at("key", ["looks", look, "expect"]) : at("value", ["looks", look, "expect", line]),
   };
@@ -194,7 +194,7 @@ function loaded(
 function testLook({ at, sessions, prepared, probes, gone, expect }: WrittenLook): TestLook {
   return {
     afterMs: at,
-    probes,
+    probes: probes ?? {},
     sessions: sessions.map(withLocktype),
     prepared,
     gone,

@@ -180,7 +180,7 @@ const expectation = z.strictObject({
 
 const probes = z
   .record(filled, oneOf(answers))
-  .default({})
+  .optional()
   .meta({ title: "map of rules to `works`, `stuck` or `failed`" });
 
 const look = z.strictObject({

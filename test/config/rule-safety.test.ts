@@ -80,17 +80,17 @@ test("a probe with a parameter is refused", () => {
   );
 });
 test("a probe that may wait longer than half of its targets' statement_timeout is a warning at its place", () => {
-  const with_ = (timeout: string, target: string) =>
+  const told = (timeout: string, whose: string) =>
     warningsOf(
       `targets: [{name: app, url: postgres://u@h/d, statement_timeout: 2s}, {name: b, url: postgres://u@h/d}]\n` +
-        `rules:\n- {name: r, ${target} match: {idle_for: 30s, state: idle in transaction}, steps: [terminate], probe: {sql: select 1, timeout: ${timeout}}}\n`,
+        `rules:\n- {name: r, ${whose} match: {idle_for: 30s, state: idle in transaction}, steps: [terminate], probe: {sql: select 1, timeout: ${timeout}}}\n`,
     ).map((text) => text.replace(/^c:3:\d+ /, ""));
-  assert.deepEqual(with_("1s", ""), []);
-  assert.deepEqual(with_("2500ms", "targets: b,"), []);
-  assert.deepEqual(with_("1100ms", ""), [
+  assert.deepEqual(told("1s", ""), []);
+  assert.deepEqual(told("2500ms", "targets: b,"), []);
+  assert.deepEqual(told("1100ms", ""), [
     "rules.0.probe.timeout: expected at most 1s, half of the statement_timeout of target app, got 1s100ms: only that half counts",
   ]);
-  assert.match(with_("3s", "targets: b,").join(), /expected at most 2s500ms, .* of target b, got 3s/);
+  assert.match(told("3s", "targets: b,").join(), /expected at most 2s500ms, .* of target b, got 3s/);
 });
 test("a probe on a rule that does not act is refused", () => {
   assert.match(
