@@ -12,12 +12,18 @@ export type FilesCompared = Readonly<{
   configs: ReadonlySet<string>;
   /** Last lines that were cut short; nothing is wrong with that. */
   torn: readonly string[];
+  /** The first of them. */
   broken: readonly string[];
+  moreBroken: number;
 }>;
 
-/** The recordings among these files and folders. */
+/** A file that is none of ours may have any number of lines. */
+const mostBroken = 20;
+
+/** The recordings among these files and folders; `named`: somebody named them, and so expects some. */
 export async function recordingFiles(
   places: readonly string[],
+  named = false,
 ): Promise<Readonly<{ files: readonly string[]; broken: readonly string[] }>> {
   const files: string[] = [];
   const broken: string[] = [];
@@ -26,6 +32,7 @@ export async function recordingFiles(
       if (!(await stat(place)).isDirectory()) files.push(place);
       else {
         const names = (await readdir(place)).filter((name) => /\.jsonl?(?:\.gz)?$/.test(name));
+        if (names.length === 0 && named) broken.push(`no recordings in ${place}: expected files *.jsonl.gz, got none`);
         files.push(...names.toSorted().map((name) => join(place, name)));
       }
     } catch (error) {
@@ -45,10 +52,12 @@ export async function compareFiles(
   const configs = new Set<string>();
   const torn: string[] = [];
   const broken: string[] = [];
+  let moreBroken = 0;
   for (const file of await inOrder(files)) {
     for await (const line of recordedLooks(file)) {
       if (line.kind === "torn") torn.push(line.text);
-      if (line.kind === "broken") broken.push(line.text);
+      if (line.kind === "broken" && broken.length < mostBroken) broken.push(line.text);
+      else if (line.kind === "broken") moreBroken++;
       if (line.kind !== "look") continue;
       const { look } = line;
       const { target } = look.snapshot;
@@ -56,7 +65,7 @@ export async function compareFiles(
       comparisons.set(target, compareLook(comparisons.get(target) ?? notCompared, look, sidesOf(target)));
     }
   }
-  return { files: files.length, comparisons, configs, torn, broken };
+  return { files: files.length, comparisons, configs, torn, broken, moreBroken };
 }
 
 /** By the moment of their first look; each file is in order by itself. */

@@ -1,5 +1,8 @@
-import { type Case, type CaseKind, type Comparison, caseKind, type Deed } from "./core/replay-difference.ts";
+import { type Case, type CaseKind, type Comparison, caseKind, type Deed, touches } from "./core/replay-difference.ts";
 import { unreachable } from "./core/unreachable.ts";
+
+/** How often a rule acted, would have but for observe, and told somebody by a notify step. */
+export type Tally = Readonly<{ acts: number; heldBack: number; told: number }>;
 
 /** What a replay says, for programs: a stable form. */
 export type ReplayReport = Readonly<{
@@ -14,11 +17,14 @@ export type ReplayReport = Readonly<{
     stale: number;
     unjudged: number;
   }>[];
-  rules: readonly Readonly<{ rule: string; before: number; after: number }>[];
-  cases: readonly Readonly<{ kind: CaseKind; heldBack: string | null } & Case>[];
+  rules: readonly Readonly<{ rule: string; before: Tally; after: Tally }>[];
+  cases: readonly Readonly<{ kind: CaseKind } & Case>[];
   notes: readonly string[];
   torn: readonly string[];
+  /** The first of them. */
   broken: readonly string[];
+  /** How many more there are. */
+  moreBroken: number;
 }>;
 
 export type ReportSource = Readonly<{
@@ -27,29 +33,30 @@ export type ReportSource = Readonly<{
   comparisons: ReadonlyMap<string, Comparison>;
   /** All rules, of the new config first. */
   rules: readonly string[];
-  /** Why the new config as it stands would not do it; null when it would. */
-  heldBack(target: string, rule: string): string | null;
   notes: readonly string[];
   torn: readonly string[];
   broken: readonly string[];
+  moreBroken: number;
 }>;
 
 export function replayReport(source: ReportSource): ReplayReport {
-  const { before, after, comparisons, heldBack, notes, torn, broken } = source;
-  const cases = [...comparisons.values()]
+  const { before, after, comparisons, notes, torn, broken, moreBroken } = source;
+  const all = [...comparisons.values()];
+  const cases = all
     .flatMap((comparison) => [...comparison.cases.values()])
-    .map((one) => ({
-      kind: caseKind(one),
-      heldBack: one.after === null ? null : heldBack(one.target, one.after.rule),
-      ...one,
-    }))
+    .map((one) => ({ kind: caseKind(one), ...one }))
     .toSorted((one, other) => (momentOf(one) < momentOf(other) ? -1 : 1));
-  const names = [...new Set([...source.rules, ...cases.flatMap((one) => one.before?.rule ?? [])])];
-  const rules = names.map((rule) => ({
-    rule,
-    before: cases.filter((one) => one.before?.rule === rule).length,
-    after: cases.filter((one) => one.after?.rule === rule).length,
-  }));
+  const told = {
+    before: all.flatMap((comparison) => [...comparison.told.before].map(ruleOf)),
+    after: all.flatMap((comparison) => [...comparison.told.after].map(ruleOf)),
+  };
+  const names = [...new Set([...source.rules, ...cases.flatMap((one) => one.before?.rule ?? []), ...told.before])];
+  const tally = (rule: string, side: "before" | "after"): Tally => {
+    const deeds = cases.flatMap((one) => one[side] ?? []).filter((deed) => deed.rule === rule);
+    const acts = deeds.filter(touches).length;
+    return { acts, heldBack: deeds.length - acts, told: told[side].filter((name) => name === rule).length };
+  };
+  const rules = names.map((rule) => ({ rule, before: tally(rule, "before"), after: tally(rule, "after") }));
   const targets = [...comparisons].map(([target, { looks, fromMs, toMs, missed, stale, unjudged }]) => ({
     target,
     looks,
@@ -59,7 +66,12 @@ export function replayReport(source: ReportSource): ReplayReport {
     stale,
     unjudged,
   }));
-  return { before, after, targets, rules, cases, notes, torn, broken };
+  return { before, after, targets, rules, cases, notes, torn, broken, moreBroken };
+}
+
+/** No name of a rule has a space. */
+function ruleOf(told: string): string {
+  return told.slice(0, told.indexOf(" "));
 }
 
 export function differs({ cases }: ReplayReport): boolean {
@@ -74,7 +86,7 @@ function textOf(ms: number | null): string | null {
   return ms === null ? null : new Date(ms).toISOString();
 }
 
-/** For people. */
+/** For people; leading blanks indent. */
 export function replayLines(report: ReplayReport): readonly string[] {
   const { targets, rules, cases, notes } = report;
   const sections = (["added", "removed", "changed"] as const).flatMap((kind) => {
@@ -85,7 +97,7 @@ export function replayLines(report: ReplayReport): readonly string[] {
     ...targets.map(targetLine),
     ...sections,
     "",
-    ...rules.map(({ rule, before, after }) => `${rule}: ${acts(before)} before, ${after} now`),
+    ...rules.map(({ rule, before, after }) => `${rule}: ${tallyText(before)} before, ${tallyText(after)} now`),
     ...(differs(report)
       ? []
       : ["no difference: the same sessions would be acted on, at the same looks, by the same rules"]),
@@ -100,12 +112,18 @@ const headings = {
 } as const;
 
 function targetLine({ target, looks, from, to, missed }: ReplayReport["targets"][number]): string {
-  const left = missed === 0 ? "" : `; ${missed} more were left out when they were recorded`;
+  const more = missed === 1 ? "1 more was" : `${missed} more were`;
+  const left = missed === 0 ? "" : `; ${more} left out when recorded`;
   return `${target}: ${looks === 1 ? "1 look" : `${looks} looks`} from ${from ?? "?"} to ${to ?? "?"}${left}`;
 }
 
-function acts(count: number): string {
-  return count === 1 ? "1 act" : `${count} acts`;
+function tallyText({ acts, heldBack, told }: Tally): string {
+  const parts = [
+    ...(acts > 0 || (heldBack === 0 && told === 0) ? [acts === 1 ? "1 act" : `${acts} acts`] : []),
+    ...(heldBack > 0 ? [`${heldBack} that would have been but for observe`] : []),
+    ...(told > 0 ? [`${told} told`] : []),
+  ];
+  return parts.join(" and ");
 }
 
 function caseLines(one: ReplayReport["cases"][number]): readonly string[] {
@@ -114,8 +132,7 @@ function caseLines(one: ReplayReport["cases"][number]): readonly string[] {
     session.gid === null
       ? sessionText(session)
       : `prepared transaction ${session.gid} (${session.user ?? "unknown user"})`;
-  const held = one.heldBack === null ? [] : [`    but ${one.heldBack}: it would only be told`];
-  return [`  ${target}: ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one), ...held];
+  return [`  ${target}: ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one)];
 }
 
 function sessionText({ pid, sessionId, user, application }: Case["session"]): string {
@@ -123,11 +140,14 @@ function sessionText({ pid, sessionId, user, application }: Case["session"]): st
 }
 
 function deedLines(side: "before" | "now", deed: Deed | null, one: ReplayReport["cases"][number]): readonly string[] {
-  if (deed !== null) {
-    const due = deed.dueAt === null ? "" : ` (due at ${deed.dueAt})`;
-    return [`    ${side}: ${deed.action} by ${deed.rule} at ${deed.at}${due}: ${deed.reason}`];
-  }
-  return [`    ${side}: ${one.instead ?? nothingSaid(one.kind)}`];
+  if (deed === null) return [`    ${side}: ${one.instead ?? nothingSaid(one.kind)}`];
+  const due = deed.dueAt === null ? "" : ` (due at ${deed.dueAt})`;
+  return [`    ${side}: ${heldText(deed)}${deed.action} by ${deed.rule} at ${deed.at}${due}: ${deed.reason}`];
+}
+
+function heldText(deed: Deed): string {
+  if (deed.heldBack === null) return "";
+  return `${touches(deed) ? "held back" : "only told"} (${deed.heldBack.text}): `;
 }
 
 function nothingSaid(kind: CaseKind): string {

@@ -1,5 +1,5 @@
-import { nearest } from "../config/mistake.ts";
-import type { Config, Target } from "../config/schema.ts";
+import { didYouMean, nearest, quote } from "../config/mistake.ts";
+import type { Config, Rule, Target } from "../config/schema.ts";
 import type { Probed } from "../core/decision.ts";
 import { probedText } from "../core/probe-text.ts";
 import { appliesTo, nameDoubts, type Surveyed, tableQuestions } from "../core/server-names.ts";
@@ -88,9 +88,20 @@ export function judgeTargets(looks: readonly TargetLook[], config: Config): read
       return { ...seen, warnings: [], gaps: [`rules were not compared with the server: ${survey}`] };
     const here = { target: target.name, survey };
     const rules = config.rules.filter((rule) => appliesTo(rule, target.name));
-    const warnings = [...timeoutDoubts(rules, survey, config.protect), ...nameDoubts(config, { here, all, nearest })];
+    const warnings = [
+      ...timeoutDoubts(rules, survey, config.protect),
+      ...nameDoubts(config, { here, all, nearest }),
+      ...preparedDoubts(rules, survey),
+    ];
     return { ...seen, warnings: inOrder(warnings, config), gaps: survey.gaps };
   });
+}
+
+function preparedDoubts(rules: readonly Rule[], { mostPrepared }: Survey): readonly Doubt[] {
+  const text = "match.prepared: nobody is ever found, as max_prepared_transactions is 0 on this server";
+  return rules
+    .filter(({ match }) => mostPrepared === 0 && match.prepared !== undefined)
+    .map(({ name }) => ({ rule: name, text: `rule ${name} ${text}` }));
 }
 
 /** All of one rule together, in the config's order; what is of no rule last. */
@@ -123,7 +134,7 @@ export function targetGroup(checked: TargetCheck, { target, answer }: TargetLook
     found: [
       ...checked.missing.map((one) => missingFound(one, isNeeded(one, config, target))),
       ...checked.warnings.map(({ text }): Found => ({ mark: "warning", text })),
-      ...checked.probes.map(probeFound),
+      ...checked.probes.map((one) => probeFound(one, unknownDatabase(one.rule, config, survey))),
       ...checked.gaps.map((text): Found => ({ mark: "note", text })),
       ...(survey === null || checked.warnings.length > 0 ? [] : [timeoutsFound(survey)]),
     ],
@@ -131,10 +142,22 @@ export function targetGroup(checked: TargetCheck, { target, answer }: TargetLook
 }
 
 /** A rule whose probe cannot be run acts on nobody. */
-function probeFound({ rule, probed }: RuleProbed): Found {
+function probeFound({ rule, probed }: RuleProbed, unknown: string | null): Found {
+  if (probed.kind === "failed" && unknown !== null)
+    return {
+      mark: "warning",
+      text: `rules.${rule}.probe.database: ${unknown}; until there is one the rule acts on nobody`,
+    };
   const text = `rule ${rule}: ${probedText(probed)}`;
   if (probed.kind !== "failed") return { mark: "note", text };
   return { mark: "warning", text: `${text}; until it can be run the rule acts on nobody` };
+}
+
+/** What is wrong with where a probe is to run; null: nothing, or it is not known. */
+function unknownDatabase(name: string, { rules }: Config, survey: Survey | null): string | null {
+  const database = rules.find((rule) => rule.name === name)?.probe?.database;
+  if (database === undefined || survey === null || survey.databases.includes(database)) return null;
+  return `expected a database of this server, got ${quote(database)}${didYouMean(database, survey.databases)}`;
 }
 
 function missingFound({ missing, grant, needed }: Missing, isError: boolean): Found {

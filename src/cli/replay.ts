@@ -10,6 +10,7 @@ import { differs, type ReplayReport, replayLines, replayReport } from "../replay
 import type { CommandSpec, Given } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
 import { type ExitCode, exitCodes, type Output } from "./output.ts";
+import { wrap } from "./wrap.ts";
 
 type Loaded = Extract<LoadedConfig, { kind: "ok" }>;
 
@@ -31,39 +32,59 @@ export const replay: CommandSpec = {
     const oldFile = typeof options["against"] === "string" ? options["against"] : null;
     const old = oldFile === null ? null : usableConfig(oldFile, output);
     if (oldFile !== null && old === null) return exitCodes.usage;
-    const found = await recordingFiles(placesOf(given, loaded.config));
+    const { places, named } = placesOf(given, loaded.config);
+    const found = await recordingFiles(places, named);
     const compared = await compareFiles(found.files, sidesOf(loaded, old));
-    const broken = [...found.broken, ...compared.broken];
+    const empty = named && found.broken.length === 0 && compared.broken.length === 0 && compared.comparisons.size === 0;
+    const none = empty ? [`no recordings in ${places.join(", ")}: expected at least one recorded look, got none`] : [];
+    const broken = [...found.broken, ...compared.broken, ...none];
     const report = replayReport({
       before: { file: oldFile, configs: old === null ? [...compared.configs] : [old.digest] },
       after: { file, config: loaded.digest },
       comparisons: compared.comparisons,
       rules: [...loaded.config.rules, ...(old?.config.rules ?? [])].map(({ name }) => name),
-      heldBack: heldBackBy(loaded.config),
-      notes: notesOf(loaded.config, old, compared),
+      notes: notesOf(loaded, old, compared),
       torn: compared.torn,
       broken,
+      moreBroken: compared.moreBroken,
     });
     print(report, json, output);
+    if (report.targets.length === 0 && broken.length === 0 && !json) printNothing(places, output);
     if (broken.length > 0) return exitCodes.failed;
     return options["failOnDifference"] === true && differs(report) ? exitCodes.failed : exitCodes.done;
   },
 };
 
-function placesOf({ arguments: files, options }: Given, config: Config): readonly string[] {
+/** `named`: by hand, and so expected to hold something. */
+function placesOf(
+  { arguments: files, options }: Given,
+  config: Config,
+): Readonly<{ places: readonly string[]; named: boolean }> {
   const { dir } = options;
   const places = [...files, ...(typeof dir === "string" ? [dir] : [])];
-  return places.length > 0 ? places : [recordingsFolder(stateDirOf(config))];
+  return places.length > 0 ? { places, named: true } : { places: [recordingsFolder(stateDirOf(config))], named: false };
 }
 
 function print(report: ReplayReport, json: boolean, output: Output): void {
   for (const text of report.broken) output.err(quietText(text));
+  const { moreBroken } = report;
+  if (moreBroken > 0)
+    output.err(moreBroken === 1 ? "1 more line is no look either" : `${moreBroken} more lines are no looks either`);
   for (const text of report.torn)
     output.err(quietText(`warning: ${text}; the last line was cut short, and is left out`));
   if (json) return output.out(quietJson(JSON.stringify(report)));
-  if (report.targets.length > 0) for (const line of replayLines(report)) output.out(quietText(line));
-  else if (report.broken.length === 0)
-    output.out("nothing is recorded: nobody has waited for a lock since the recorder is on");
+  if (report.targets.length > 0) for (const line of replayLines(report)) say(line, output);
+}
+
+function printNothing(places: readonly string[], output: Output): void {
+  const what = "the recorder keeps looks at which somebody waited for a lock, or somebody was about to be acted on";
+  say(`nothing is recorded in ${places.join(", ")}; ${what}`, output);
+}
+
+/** What stands indented goes on indented. */
+function say(text: string, output: Output): void {
+  const words = quietText(text).trimStart();
+  for (const line of wrap(words, output.columns, " ".repeat(text.length - text.trimStart().length))) output.out(line);
 }
 
 /** Both sides for each target, made once. */
@@ -71,8 +92,8 @@ function sidesOf(loaded: Loaded, old: Loaded | null) {
   const made = new Map<string, Readonly<{ before: Trial | null; after: Trial }>>();
   return (target: string) => {
     const sides = made.get(target) ?? {
-      before: old === null ? null : trialOf(old, target),
-      after: trialOf(loaded, target),
+      before: old === null ? null : trialOf(old, loaded, target),
+      after: trialOf(loaded, old, target),
     };
     made.set(target, sides);
     return sides;
@@ -80,7 +101,8 @@ function sidesOf(loaded: Loaded, old: Loaded | null) {
 }
 
 /** As if the mode were enforce everywhere: what observe holds back is said beside. */
-function trialOf({ config, digest }: Loaded, target: string): Trial {
+function trialOf(own: Loaded, other: Loaded | null, target: string): Trial {
+  const { config, digest } = own;
   const rules = config.rules.map(({ mode: _mode, ...rule }) => rule);
   const settings = settingsFor({ ...config, rules }, digest, targetOf(config, target), patterns);
   return {
@@ -95,7 +117,18 @@ function trialOf({ config, digest }: Loaded, target: string): Trial {
       protectMaintenance: settings.protect.maintenance,
       limits: settings.limits,
     },
+    sameProbe: (recordedUnder, rule) => sameProbe([own, other], recordedUnder, rule),
+    heldBack: (rule) => heldBackBy(config, target, rule),
   };
+}
+
+/** Of a daemon under a config that is neither of these only the other one can tell; where there is none it is taken for the same. */
+function sameProbe([own, other]: readonly [Loaded, Loaded | null], recordedUnder: string, rule: string): boolean {
+  const text = ({ config }: Loaded) => {
+    const probe = config.rules.find(({ name }) => name === rule)?.probe;
+    return probe === undefined ? null : JSON.stringify([probe.sql, probe.database ?? null, probe.timeout]);
+  };
+  return own.digest === recordedUnder || other === null || text(own) === text(other);
 }
 
 /** A recording may be of a target that this config does not have: the rules that name no targets are about it too. */
@@ -107,22 +140,23 @@ function targetOf(config: Config, name: string): Config["targets"][number] {
   return { ...first, name };
 }
 
-function heldBackBy(config: Config) {
-  return (target: string, rule: string): string | null => {
-    if (config.mode === "observe") return "mode is observe";
-    if (config.targets.find(({ name }) => name === target)?.mode === "observe")
-      return `the mode of target ${target} is observe`;
-    return config.rules.find(({ name }) => name === rule)?.mode === "observe"
-      ? `the mode of rule ${rule} is observe`
-      : null;
-  };
+function heldBackBy(config: Config, target: string, rule: string): string | null {
+  if (config.mode === "observe") return "mode is observe";
+  if (config.targets.find(({ name }) => name === target)?.mode === "observe")
+    return `the mode of target ${target} is observe`;
+  return config.rules.find(({ name }) => name === rule)?.mode === "observe"
+    ? `the mode of rule ${rule} is observe`
+    : null;
 }
 
-function notesOf(config: Config, old: Loaded | null, { comparisons }: FilesCompared): readonly string[] {
+function notesOf({ config, digest }: Loaded, old: Loaded | null, compared: FilesCompared): readonly string[] {
+  const { comparisons, configs } = compared;
   const rules = [...config.rules, ...(old?.config.rules ?? [])];
   const all = [...comparisons.values()];
   const sum = (count: "unjudged" | "stale") => all.reduce((total, one) => total + one[count], 0);
   const acted = all.some((one) => one.cases.size > 0);
+  const cases = all.flatMap((one) => [...one.cases.values()]);
+  const unprobed = cases.filter(({ before, after }) => before?.unprobed === true || after?.unprobed === true).length;
   const strangers = [...comparisons.keys()].filter((name) => config.targets.every((target) => target.name !== name));
   const notes: readonly (readonly [boolean, string])[] = [
     [
@@ -132,6 +166,16 @@ function notesOf(config: Config, old: Loaded | null, { comparisons }: FilesCompa
     [
       acted && old === null,
       "before is what the daemon decided then, whatever its config was; --against compares two configs on equal terms",
+    ],
+    [
+      unprobed > 0,
+      `a probe would have been asked: ${unprobed === 1 ? "1 act depends" : `${unprobed} acts depend`} on its answer, which is not on record`,
+    ],
+    [
+      old === null &&
+        config.rules.some(({ probe }) => probe !== undefined) &&
+        [...configs].some((one) => one !== digest),
+      "what was recorded under another config is taken as the answers of these very probes; --against the config of then compares them",
     ],
     [
       sum("unjudged") > 0,

@@ -107,7 +107,16 @@ const yamlForms: Readonly<Record<YAMLError["code"], string>> = {
   UNEXPECTED_TOKEN: "valid YAML",
 };
 
+/** What opened is named by the library in words of its own. */
+const unclosed = /^Flow (?:map|sequence) .* end with a ([}\]])$/u;
+
 function textMistake(error: YAMLError): TextMistake {
+  const [, closing] = unclosed.exec(error.message) ?? [];
+  if (closing !== undefined)
+    return {
+      offset: error.pos[0],
+      text: `expected a ${closing} that closes what was opened above, got something else`,
+    };
   const form = `expected ${yamlForms[error.code]}`;
   const detail = error.code === "MISSING_CHAR" ? `: ${error.message.toLowerCase()}` : "";
   return { offset: error.pos[0], text: `${form}, got something else${detail}` };

@@ -7,7 +7,7 @@ import { type ReadText, readText } from "./read-text.ts";
 import { type Config, configSchema, type WrittenConfig } from "./schema.ts";
 import { schemaFindings } from "./schema-findings.ts";
 import { type Files, type Loaded, type Resolved, resolveChannel, resolveTarget } from "./secrets.ts";
-import { placeKey } from "./values.ts";
+import { fieldAt, placeKey } from "./values.ts";
 
 export type LoadedConfig =
   | Readonly<{ kind: "ok"; config: Config; digest: string; warnings: readonly Mistake[] }>
@@ -37,11 +37,20 @@ export function loadConfig(
   }
   const parsed = parseYaml(source.text, env);
   if (parsed.kind === "bad") return { kind: "bad", mistakes: textMistakes(file, parsed) };
+  const other = otherKind(parsed.document.value);
+  if (other !== null) return { kind: "bad", mistakes: mistakesOf(file, parsed, [other]) };
   const files = { folder: dirname(resolve(file)), read, rulesOnly };
   const { mistakes, warnings, config } = judge(parsed.document, cronMistake, files);
   const located = (findings: readonly Finding[]): readonly Mistake[] => mistakesOf(file, parsed, findings);
   if (config === null) return { kind: "bad", mistakes: located(mistakes) };
   return { kind: "ok", config, digest: configDigest(config), warnings: located(warnings) };
+}
+
+/** A file of rule tests, by mistake. */
+function otherKind(value: unknown): Finding | null {
+  if (fieldAt(value, "tests") === undefined || fieldAt(value, "targets") !== undefined) return null;
+  const text = "expected a config, got a file of rule tests: lockwarden test FILE runs it";
+  return { path: ["tests"], at: "key", text };
 }
 
 type Judgement = Readonly<{

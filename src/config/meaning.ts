@@ -1,6 +1,7 @@
 import { shadows } from "../core/never-fires.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 import { didYouMean, either, type Finding, type Path, renderValue } from "./mistake.ts";
+import { probeWarnings } from "./probe-safety.ts";
 import { ruleSafety, type Safety } from "./rule-safety.ts";
 import { configSchema, type Rule, ruleSchema } from "./schema.ts";
 import { fieldAt, placeKey } from "./values.ts";
@@ -33,6 +34,7 @@ export function meaningFindings(meaning: Meaning): Safety {
       ...targetModeWarnings(meaning.value),
       ...rules.flatMap(({ warnings }) => warnings),
       ...shadowWarnings(meaning.value),
+      ...probeWarnings(meaning.value),
     ],
   };
 }

@@ -14,7 +14,7 @@ export type Mistake = Readonly<{
 }>;
 
 export function renderMistake({ file, line, column, path, text }: Mistake): string {
-  const place = line === null ? file : `${file}:${line}:${column ?? 1}`;
+  const place = line === null ? `${file}:` : `${file}:${line}:${column ?? 1}`;
   return path === "" ? `${place} ${text}` : `${place} ${path}: ${text}`;
 }
 

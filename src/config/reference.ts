@@ -52,6 +52,8 @@ tests:
 - What is left out has a default; \`null\` is what the server does not show, and an unknown value matches nobody.
 - After an act the victim is gone, and whoever waited only for it goes on. \`outcome: survived\` (or another one) says otherwise; who
   of several gets the lock next is for you to say in the next look.
+- No probe is run: \`probes: {stuck-login: works}\` in a test or a look says what the probe of that rule answers from then on: \`works\`
+  and \`failed\` spare (\`spare: probe\`), \`stuck\`, which is the default, lets the act go on.
 - A look is what the daemon sees at that moment; it also looks in between. Where a rule counts from when something was first seen
   (in the queue for a table, say), write the looks that matter.
 - The config's \`mode\` is not heeded: tests judge as \`enforce\` unless they say \`mode: observe\`. Its passwords, files and variables for

@@ -2,6 +2,7 @@ import { neverFires } from "../core/never-fires.ts";
 import { formatDuration } from "./duration.ts";
 import type { Finding, Path } from "./mistake.ts";
 import { narrowsPrepared, preparedMistakes } from "./prepared-safety.ts";
+import { probeMistakes } from "./probe-safety.ts";
 import { states as allStates, type Conditions, type Config, type Rule, type Step } from "./schema.ts";
 
 // What a rule means, beyond its form: refused is what could end the wrong session, or could never do anything.
@@ -161,13 +162,6 @@ function ladderMistakes({ match, steps }: Rule): readonly Finding[] {
       finding(["steps"], "expected terminate, got only cancel: it does nothing to a session that runs no statement"),
     );
   return found;
-}
-
-function probeMistakes({ probe, steps }: Rule): readonly Finding[] {
-  if (probe === undefined || steps.some(isActing)) return [];
-  return [
-    finding(["probe"], "expected a step that acts beside probe, got none: there is nothing that it could confirm"),
-  ];
 }
 
 function shortForWarnings(match: Conditions): readonly Finding[] {

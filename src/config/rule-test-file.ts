@@ -54,6 +54,8 @@ export function loadRuleTests(file: string, options: Omit<LoadOptions, "rulesOnl
     return { kind: "bad", mistakes: [...mistakesOf(file, parsed, findings), ...elsewhere] };
   };
   const { value, written, spoiled, findings } = parsed.document;
+  if (fieldAt(value, "tests") === undefined && fieldAt(value, "targets") !== undefined)
+    return bad([{ path: ["targets"], at: "key", text: configText }]);
   const form = schemaFindings(value, written, { schema: ruleTestSchema, jsonSchema: ruleTestJsonSchema });
   const first = [...findings, ...form, ...ruleFindings(value, written, cronMistake)];
   const heard = first.filter((one) => findings.includes(one) || !spoiled.has(placeKey(one.path)));
@@ -74,6 +76,9 @@ export function loadRuleTests(file: string, options: Omit<LoadOptions, "rulesOnl
   });
   return { kind: "ok", tests: ready };
 }
+
+const configText =
+  "expected a file of rule tests, got a config: lockwarden check --config FILE checks it, and the config key of a file of tests names it";
 
 type Named = LoadedConfig | Readonly<{ kind: "unreadable"; finding: Finding }>;
 
@@ -129,12 +134,17 @@ function ruleFindings(
 }
 
 function nameFindings({ config, tests }: WrittenRuleTests, owns: readonly (Own | undefined)[]): readonly Finding[] {
-  return tests.flatMap(({ target, looks }, index) => {
+  return tests.flatMap(({ target, probes, looks }, index) => {
     const own = owns[index]?.config;
     if (own === undefined) return [];
     const path = ["tests", index];
     const targets = own.targets.map(({ name }) => name);
     const rules = own.rules.map(({ name }) => name);
+    const asking = own.rules.filter(({ probe }) => probe !== undefined).map((rule) => rule.name);
+    const answers = [
+      ...probeFindings([...path, "probes"], probes, asking),
+      ...looks.flatMap((look, at) => probeFindings([...path, "looks", at, "probes"], look.probes, asking)),
+    ];
     const lines = looks.flatMap((look, at) =>
       (look.expect ?? []).flatMap(({ rule }, line) =>
         rule === undefined
@@ -143,12 +153,22 @@ function nameFindings({ config, tests }: WrittenRuleTests, owns: readonly (Own |
       ),
     );
     const unknown = config === undefined || target === undefined;
-    return [...(unknown ? [] : referenceFinding([...path, "target"], target, "targets", targets)), ...lines];
+    return [
+      ...(unknown ? [] : referenceFinding([...path, "target"], target, "targets", targets)),
+      ...answers,
+      ...lines,
+    ];
   });
 }
 
+function probeFindings(path: Path, probes: WrittenTest["probes"], asking: readonly string[]): readonly Finding[] {
+  return Object.keys(probes ?? {})
+    .flatMap((rule) => referenceFinding([...path, rule], rule, "rules with a probe", asking))
+    .map((finding) => ({ ...finding, at: "key" }));
+}
+
 function loaded(
-  { name, start, mode, target, looks }: WrittenTest,
+  { name, start, mode, target, probes, looks }: WrittenTest,
   index: number,
   { config, digest }: Own,
   { document, position }: Extract<Parsed, { kind: "ok" }>,
@@ -165,15 +185,16 @@ function loaded(
     config,
     digest,
     target: chosen,
-    test: { startMs: start, looks: looks.map(testLook) },
+    test: { startMs: start, probes: probes ?? {}, looks: looks.map(testLook) },
     positionOf: (look, line) =>
       line === null ? at("key", ["looks", look, "expect"]) : at("value", ["looks", look, "expect", line]),
   };
 }
 
-function testLook({ at, sessions, prepared, gone, expect }: WrittenLook): TestLook {
+function testLook({ at, sessions, prepared, probes, gone, expect }: WrittenLook): TestLook {
   return {
     afterMs: at,
+    probes: probes ?? {},
     sessions: sessions.map(withLocktype),
     prepared,
     gone,

@@ -150,6 +150,6 @@ function exactlyOne(one: WrittenExpectation, keys: readonly (keyof WrittenExpect
 /** Words that refer to the config's: names of rules and of targets. */
 export function referenceFinding(path: Path, word: string, what: string, known: readonly string[]): readonly Finding[] {
   if (known.includes(word)) return [];
-  const few = known.length <= 8 ? ` (${either(known)})` : "";
+  const few = known.length > 0 && known.length <= 8 ? ` (${either(known)})` : "";
   return [wrong(path, `expected the name of one of the ${what}${few}, got ${quote(word)}${didYouMean(word, known)}`)];
 }

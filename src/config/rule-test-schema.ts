@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Action, OutcomeKind, SpareBy } from "../core/decision.ts";
+import type { Action, OutcomeKind, Probed, SpareBy } from "../core/decision.ts";
 import type { Session } from "../core/session.ts";
 import { durationPattern, parseDuration } from "./duration.ts";
 import { configSchema, lockModes, lockTypes, modes, states } from "./schema.ts";
@@ -42,6 +42,7 @@ const spares: Record<SpareBy, true> = {
   probe: true,
   inactive: true,
 };
+const answers: Record<Probed["kind"], true> = { works: true, stuck: true, failed: true };
 
 function oneOf<Word extends string>(words: Record<Word, true>) {
   return z.enum(Object.keys(words) as [Word, ...Word[]]);
@@ -177,10 +178,16 @@ const expectation = z.strictObject({
     ),
 });
 
+const probes = z
+  .record(filled, oneOf(answers))
+  .optional()
+  .meta({ title: "map of rules to `works`, `stuck` or `failed`" });
+
 const look = z.strictObject({
   at: age.describe("When, from the start of the test; never before the look above."),
   sessions: z.array(session).default([]).describe("Who is new, or other than before; ages of the rest go on."),
   prepared: z.array(prepared).default([]).describe("Prepared transactions, likewise."),
+  probes: probes.describe("What the probes of these rules say from this look on."),
   gone: some(blocker).default([]).describe("Who left since the look above: pids, gids."),
   expect: z
     .array(expectation)
@@ -207,6 +214,7 @@ const ruleTest = z.strictObject({
   rules: rules.optional().describe("These, instead of the file's."),
   protect: protect.unwrap().optional().describe("This, instead of the file's."),
   limits: limits.unwrap().optional().describe("These, instead of the file's."),
+  probes: probes.describe("What the probes of these rules say, before an act. Left out: stuck, so that it is done."),
   looks: z
     .array(look)
     .min(1, { error: "at least one look" })

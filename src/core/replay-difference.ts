@@ -11,6 +11,10 @@ export type Deed = Readonly<{
   at: string;
   dueAt: string | null;
   reason: string;
+  /** What kept it from being done, so that it was only told; null: it was done. */
+  heldBack: Readonly<{ by: string; text: string }> | null;
+  /** Its rule has a probe, and no answer is on record. */
+  unprobed: boolean;
 }>;
 
 /** One transaction (or session without one) that at least one side would have acted on. */
@@ -41,6 +45,8 @@ export type Comparison = Readonly<{
   before: Replayed;
   after: Replayed;
   cases: ReadonlyMap<string, Case>;
+  /** `rule subject` of whom a notify step was about. */
+  told: Readonly<{ before: ReadonlySet<string>; after: ReadonlySet<string> }>;
   looks: number;
   /** Looks that had been seen already. */
   stale: number;
@@ -59,6 +65,7 @@ export const notCompared: Comparison = {
   before: notReplayed,
   after: notReplayed,
   cases: new Map(),
+  told: { before: new Set(), after: new Set() },
   looks: 0,
   stale: 0,
   missed: 0,
@@ -71,15 +78,19 @@ export const notCompared: Comparison = {
 export function compareLook(comparison: Comparison, look: RecordedLook, { before, after }: Sides): Comparison {
   if (isStale(comparison.after, look)) return { ...comparison, stale: comparison.stale + 1 };
   const { snapshot, judgement } = look;
-  const now = replayLook(comparison.after, look, after);
-  const then = before === null ? asRecorded(look) : replayLook(comparison.before, look, before);
+  const now = replayedSide(comparison.after, look, after);
+  const then = before === null ? asRecorded(look) : replayedSide(comparison.before, look, before);
   const cases = new Map(comparison.cases);
   for (const act of then.acts) enter(cases, look, { act, side: "before", others: now.opinions });
   for (const act of now.acts) enter(cases, look, { act, side: "after", others: then.opinions });
   return {
     before: then.state ?? comparison.before,
-    after: now.state,
+    after: now.state ?? comparison.after,
     cases,
+    told: {
+      before: new Set([...comparison.told.before, ...then.told]),
+      after: new Set([...comparison.told.after, ...now.told]),
+    },
     looks: comparison.looks + 1,
     stale: comparison.stale,
     missed: comparison.missed + (judgement?.missed ?? 0),
@@ -92,33 +103,65 @@ export function compareLook(comparison: Comparison, look: RecordedLook, { before
 export function caseKind({ before, after }: Case): CaseKind {
   if (before === null) return "added";
   if (after === null) return "removed";
+  if (touches(before) !== touches(after)) return touches(after) ? "added" : "removed";
   const same = before.rule === after.rule && before.action === after.action && before.at === after.at;
   return same ? "same" : "changed";
 }
 
-type Acts = readonly Readonly<{ opinion: Opinion; dueMs: number | null }>[];
-
-function asRecorded({ judgement }: RecordedLook): Readonly<{ state: null; opinions: readonly Opinion[]; acts: Acts }> {
-  const opinions = judgement?.opinions ?? [];
-  return { state: null, opinions, acts: opinions.filter(isAct).map((opinion) => ({ opinion, dueMs: null })) };
+/** Somebody was signalled, or would have been on another day; in observe nobody ever is. */
+export function touches({ heldBack }: Deed): boolean {
+  return heldBack?.by !== "observe";
 }
 
-type Entry = Readonly<{ act: Acts[number]; side: "before" | "after"; others: readonly Opinion[] }>;
+type Act = Readonly<{ opinion: Opinion; dueMs: number | null }> & Pick<Deed, "heldBack" | "unprobed">;
+type Side = Readonly<{
+  state: Replayed | null;
+  opinions: readonly Opinion[];
+  acts: readonly Act[];
+  told: readonly string[];
+}>;
 
-/** Only the first act on a session counts: what came after it is the recording's story, not the other side's. */
+function replayedSide(before: Replayed, look: RecordedLook, trial: Trial): Side {
+  const { acts, ...step } = replayLook(before, look, trial);
+  const held = (rule: string): Deed["heldBack"] => {
+    const text = trial.heldBack(rule);
+    return text === null ? null : { by: "observe", text };
+  };
+  return { ...step, acts: acts.map((act) => ({ ...act, heldBack: held(act.opinion.rule) })) };
+}
+
+function asRecorded({ judgement }: RecordedLook): Side {
+  const opinions = judgement?.opinions ?? [];
+  const acts = opinions.filter(isAct).map((opinion) => {
+    const { by } = opinion;
+    return { opinion, dueMs: null, heldBack: by === null ? null : { by, text: by }, unprobed: false };
+  });
+  const told = opinions.filter(({ kind, action }) => kind === "act" && action === "notify");
+  return { state: null, opinions, acts, told: told.map(({ rule, subject }) => `${rule} ${subject}`) };
+}
+
+type Entry = Readonly<{ act: Act; side: "before" | "after"; others: readonly Opinion[] }>;
+
+/**
+ * Only the first act on a session counts: what came after it is the recording's story, not the other side's.
+ * What was only told is no act yet: the recorded daemon may have been set to enforce later.
+ */
 function enter(cases: Map<string, Case>, { snapshot }: RecordedLook, { act, side, others }: Entry): void {
-  const { opinion, dueMs } = act;
+  const { opinion, dueMs, heldBack, unprobed } = act;
   const prepared = snapshot.prepared.find(({ key }) => key === opinion.victim);
   const session =
     prepared === undefined ? snapshot.sessions.find(({ key }) => key === opinion.victim) : standIn(prepared);
   const known = cases.get(opinion.subject);
-  if (session === undefined || (known !== undefined && known[side] !== null)) return;
+  const earlier = known?.[side] ?? null;
+  if (session === undefined || (earlier !== null && (touches(earlier) || act.heldBack !== null))) return;
   const deed: Deed = {
     rule: opinion.rule,
     action: opinion.action,
     at: snapshot.at,
     dueAt: dueMs === null ? null : new Date(Math.round(dueMs)).toISOString(),
     reason: opinion.text,
+    heldBack,
+    unprobed,
   };
   const { pid, sessionId, user, database, application, client } = session;
   const first: Case = {

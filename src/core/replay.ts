@@ -5,15 +5,19 @@ import type { Circumstances } from "./plan.ts";
 import { standIn } from "./prepared.ts";
 import { isAct, type Opinion, opinionOf, type RecordedLook, subjectOf } from "./recorded-look.ts";
 import { afterOutcome } from "./remember.ts";
-import { type CompiledRule, type Evaluation, evaluate } from "./rules.ts";
+import { type ProbeTrial, throughProbe } from "./replay-probe.ts";
+import { type Evaluation, evaluate } from "./rules.ts";
 import type { NodeKey } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** One config on trial, made ready for one target. */
-export type Trial = Readonly<{
-  rules: readonly CompiledRule[];
-  circumstances: Omit<Circumstances, "atMs">;
-}>;
+export type Trial = ProbeTrial &
+  Readonly<{
+    /** As if the mode were enforce everywhere. */
+    circumstances: Omit<Circumstances, "atMs">;
+    /** Why an act of this rule would only be told, as observe has it; null: it would be done. */
+    heldBack(rule: string): string | null;
+  }>;
 
 /** Where a trial stands between two looks at one target. */
 export type Replayed = Readonly<{
@@ -32,9 +36,17 @@ export type TrialAct = Readonly<{
   opinion: Opinion;
   /** When the daemon would have looked for it: thresholds are met at their moment, recorded looks come after it. */
   dueMs: number | null;
+  /** Its rule has a probe, and no answer is on record. */
+  unprobed: boolean;
 }>;
 
-export type ReplayStep = Readonly<{ state: Replayed; opinions: readonly Opinion[]; acts: readonly TrialAct[] }>;
+export type ReplayStep = Readonly<{
+  state: Replayed;
+  opinions: readonly Opinion[];
+  acts: readonly TrialAct[];
+  /** `rule subject` of whom a notify step was about. */
+  told: readonly string[];
+}>;
 
 /** A ladder of notify steps is climbed within one look, as the daemon looks again at once. */
 const mostRounds = 20;
@@ -68,17 +80,21 @@ export function replayLook(before: Replayed, look: RecordedLook, trial: Trial): 
     serverId: snapshot.serverId,
     atMs: snapshot.atMs,
   };
-  const rounds = climb(continued(before, look), before.ended, snapshot, trial);
-  const { history, ended, opinions } = rounds;
+  const { history, ended, opinions, told, unprobed } = climb(
+    { ...before, history: continued(before, look) },
+    look,
+    trial,
+  );
   const due = new Map<string, number>();
   for (const { rule, subject, inMs } of opinions) {
     if (inMs !== null) due.set(`${rule} ${subject}`, snapshot.atMs + inMs);
   }
   const acts = opinions.filter(isAct).map((opinion) => {
     const dueMs = before.due.get(`${opinion.rule} ${opinion.subject}`);
-    return { opinion, dueMs: dueMs !== undefined && dueMs < snapshot.atMs ? dueMs : null };
+    const early = dueMs !== undefined && dueMs < snapshot.atMs ? dueMs : null;
+    return { opinion, dueMs: early, unprobed: unprobed.has(`${opinion.rule} ${opinion.subject}`) };
   });
-  return { state: { history, last, ended, due }, opinions, acts };
+  return { state: { history, last, ended, due }, opinions, acts, told: [...told] };
 }
 
 /** The history as the daemon would have carried it to this look. */
@@ -93,14 +109,22 @@ function onConnection(history: History, before: number, now: number): History {
   return before === now ? history : afterReconnect(history);
 }
 
-type Climbed = Readonly<{ history: History; ended: ReadonlySet<string>; opinions: readonly Opinion[] }>;
+type Climbed = Readonly<{
+  history: History;
+  ended: ReadonlySet<string>;
+  opinions: readonly Opinion[];
+  told: ReadonlySet<string>;
+  unprobed: ReadonlySet<string>;
+}>;
 
-function climb(before: History, endedBefore: ReadonlySet<string>, snapshot: Snapshot, trial: Trial): Climbed {
+function climb(before: Replayed, { snapshot, judgement }: RecordedLook, trial: Trial): Climbed {
   const { rules } = trial;
   const circumstances: Circumstances = { ...trial.circumstances, atMs: snapshot.atMs };
   const opinions = new Map<string, Opinion>();
-  const ended = new Set(endedBefore);
-  let history = before;
+  const ended = new Set(before.ended);
+  const told = new Set<string>();
+  const unprobed = new Set<string>();
+  let { history } = before;
   for (let round = 0; round < mostRounds; round++) {
     const evaluation = stillThere(evaluate(snapshot, rules, history), snapshot, ended);
     const verdict = judge({ snapshot, evaluation }, history, { rules, circumstances });
@@ -109,15 +133,18 @@ function climb(before: History, endedBefore: ReadonlySet<string>, snapshot: Snap
     if (snapshot.waits === null) break;
     let again = false;
     for (const decision of verdict.decisions) {
-      opinions.set(decision.incident, opinionOf(decision, null));
-      if (decision.kind !== "act") continue;
+      const heard = throughProbe(opinionOf(decision, null), judgement, trial);
+      opinions.set(decision.incident, heard.opinion);
+      if (decision.kind !== "act" || heard.opinion.kind !== "act") continue;
+      if (heard.unprobed) unprobed.add(decision.incident);
       history = settled(history, decision, trial, snapshot.atMs);
       again ||= decision.action === "notify";
-      if (decision.action !== "notify") for (const key of endedBy(decision)) ended.add(key);
+      if (decision.action === "notify") told.add(decision.incident);
+      else for (const key of endedBy(decision)) ended.add(key);
     }
     if (!again) break;
   }
-  return { history, ended, opinions: [...opinions.values()] };
+  return { history, ended, opinions: [...opinions.values()], told, unprobed };
 }
 
 function settled(history: History, decision: Decision, { rules }: Trial, atMs: number): History {

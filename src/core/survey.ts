@@ -32,6 +32,8 @@ export type Survey = Readonly<{
   ownRole: string;
   databases: readonly string[];
   mostSessions: number | null;
+  /** 0: none can be prepared at all; null: unknown. */
+  mostPrepared: number | null;
   tables: readonly DatabaseTables[];
   gaps: readonly string[];
 }>;

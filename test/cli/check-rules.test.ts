@@ -117,6 +117,21 @@ test("the probe of a rule is run once, and what it says is told; one that cannot
   await owner.query("rollback");
 });
 
+test("a probe in a database that is not there is told with its key", async () => {
+  const nowhere = await told(`${stuck}\n  probe: {sql: select 1, database: shopp}`);
+  assert.match(
+    flat(nowhere.out),
+    /warning: rules\.stuck-login\.probe\.database: expected a database of this server, got "shopp"; did you mean "shop"\?; until there is one the rule acts on nobody/,
+  );
+});
+
+test("a rule about prepared transactions is told of a server that takes none", async () => {
+  const rule = "- {name: forgotten, match: {prepared: {gid: 'app-*', for: 1h}}, steps: [notify]}";
+  assert.deepEqual((await told(rule)).texts, [
+    "rule forgotten match.prepared: nobody is ever found, as max_prepared_transactions is 0 on this server",
+  ]);
+});
+
 /** Its lines are as long as the terminal is wide. */
 function flat(out: string): string {
   return out.replaceAll(/\n\s+/gu, " ");

@@ -27,7 +27,7 @@ async function refused(file: string, manner = {}): Promise<string> {
 
 test("a config that is not there says so, and how to name another one", async (t) => {
   const file = join(await tempFolder(t), "none.yaml");
-  assert.equal(await refused(file), `${file} expected a readable config file, got no such file\n${hint}`);
+  assert.equal(await refused(file), `${file}: expected a readable config file, got no such file\n${hint}`);
 });
 
 test("without --config the usual place is read", async () => {
@@ -39,7 +39,7 @@ test("without --config the usual place is read", async () => {
 
 test("a folder is no config", async (t) => {
   const folder = await tempFolder(t);
-  assert.equal(await refused(folder), `${folder} expected a readable config file, got a directory\n${hint}`);
+  assert.equal(await refused(folder), `${folder}: expected a readable config file, got a directory\n${hint}`);
 });
 
 test("a config that this user may not read says so", async (t) => {
@@ -52,7 +52,7 @@ test("a config that this user may not read says so", async (t) => {
   if (process.getuid?.() !== 0) await chmod(file, 0);
   assert.equal(
     await refused(file, somebody),
-    `${file} expected a readable config file, got a file that this user may not read\n${hint}`,
+    `${file}: expected a readable config file, got a file that this user may not read\n${hint}`,
   );
 });
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdir, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { lookPieces } from "../../src/recorded-snapshot.ts";
@@ -14,6 +14,9 @@ import { snapshot } from "../support/snapshot.ts";
 import { stuckLogin } from "../support/stuck-login.ts";
 
 const service = await loginService();
+await service
+  .person("owner", "postgres")
+  .then((owner) => owner.query("grant select, update on public.user_session to lockwarden"));
 
 function config(idle: string, more = "", mode = "enforce"): string {
   return `mode: ${mode}
@@ -31,9 +34,9 @@ const written = {
   steps: ["terminate"],
 };
 
-/** What a daemon in observe recorded of one stuck login, once in 10 s for a minute. */
-function recording(target = "app"): string {
-  const { look } = judge({ rules: [written], mode: "observe" });
+/** What a daemon recorded of one stuck login, once in 10 s for a minute. */
+function recording({ target = "app", mode = "enforce", steps = ["terminate"] } = {}): string {
+  const { look } = judge({ rules: [{ ...written, steps }], mode });
   const lines = [10, 20, 30, 40, 50, 60].map((at) => {
     const seen = {
       ...snapshot()
@@ -57,6 +60,11 @@ async function withRecording(text: string, lines = recording()): Promise<Place> 
   return here;
 }
 
+/** Wherever a line was broken for the width. */
+function unbroken(text: string): string {
+  return text.replace(/\s+/g, " ");
+}
+
 function replay(here: Place, ...more: string[]): Promise<Ended> {
   return lockwarden(["replay", ...more, "--config", here.config]);
 }
@@ -71,28 +79,56 @@ test("a changed threshold is shown with who, when, by which rule and why, before
 
 Is acted on otherwise:
   app: session 1,65a.1 (app, evil\\u001b[2J)
-    before: terminate by stuck-login at 2026-01-01T12:00:30.000Z: idle in transaction, idle for 30 s, blocks 1 session on public.user_session; mode is observe
-    now: terminate by stuck-login at 2026-01-01T12:00:20.000Z (due at 2026-01-01T12:00:15.000Z): idle in transaction, idle for 20 s, blocks 1 session on public.user_session
+    before: terminate by stuck-login at 2026-01-01T12:00:30.000Z: idle in
+      transaction, idle for 30 s, blocks 1 session on public.user_session
+    now: terminate by stuck-login at 2026-01-01T12:00:20.000Z (due at
+      2026-01-01T12:00:15.000Z): idle in transaction, idle for 20 s, blocks 1
+      session on public.user_session
 
-stuck-login: 1 act before, 1 now
-note: what a recording shows after an act is not what the other side would have seen: only the first act on a session is compared
-note: before is what the daemon decided then, whatever its config was; --against compares two configs on equal terms
+stuck-login: 1 act before, 1 act now
+note: what a recording shows after an act is not what the other side would have
+  seen: only the first act on a session is compared
+note: before is what the daemon decided then, whatever its config was; --against
+  compares two configs on equal terms
 `,
   );
 });
 
-test("who is not acted on any more, and what the new config says of him; what observe would hold back is said", async () => {
+test("who is not acted on any more, and what the new config says of him", async () => {
   const longer = await replay(await withRecording(config("2m")));
   assert.match(
     longer.out,
-    /\nIs not acted on any more:\n {2}app: session 1,.*\n {4}before: terminate by stuck-login at .*\n {4}now: stuck-login waits 1 min 30 s more: /,
+    /\nIs not acted on any more:\n {2}app: session 1,.*\n {4}before: terminate by stuck-login at [^]*\n {4}now: stuck-login waits 1 min 30 s more: /,
   );
-  assert.match(longer.out, /\nstuck-login: 1 act before, 0 now\n/);
-  const observed = await replay(await withRecording(config("15s", "", "observe")));
+  assert.match(longer.out, /\nstuck-login: 1 act before, 0 acts now\n/);
+});
+
+test("what observe holds back is only told, on either side, and from observe to enforce is a difference", async () => {
+  const onward = await replay(
+    await withRecording(config("30s"), recording({ mode: "observe" })),
+    "--fail-on-difference",
+  );
+  assertEnded(onward, { code: 1, out: /\nWould be acted on now, and was not before:\n/ });
   assert.match(
-    observed.out,
-    /\n {4}now: terminate by stuck-login .*\n {4}but mode is observe: it would only be told\n/,
+    onward.out,
+    /\n {4}before: only told \(observe\): terminate by stuck-login [^]*\n {4}now: terminate by /,
   );
+  assert.match(onward.out, /\nstuck-login: 1 that would have been but for observe before, 1 act now\n/);
+  const back = await replay(await withRecording(config("30s", "", "observe")), "--fail-on-difference");
+  assertEnded(back, { code: 1, out: /\nIs not acted on any more:\n/ });
+  assert.match(back.out, /\n {4}now: only told \(mode is observe\): terminate by stuck-login /);
+  const still = await replay(
+    await withRecording(config("30s", "", "observe"), recording({ mode: "observe" })),
+    "--fail-on-difference",
+  );
+  assertEnded(still, { code: 0, out: /\nno difference: / });
+});
+
+test("whom a rule only tells of is counted", async () => {
+  const told = await replay(
+    await withRecording(config("15s").replace("[terminate]", "[notify]"), recording({ steps: ["notify"] })),
+  );
+  assertEnded(told, { code: 0, out: /\nstuck-login: 1 told before, 1 told now\nno difference: / });
 });
 
 test("the same config makes no difference, and --fail-on-difference fails only where there is one", async () => {
@@ -112,9 +148,10 @@ test("--against compares two configs, and --json is for programs", async () => {
   const ended = await replay(here, "--against", old, "--json");
   assertEnded(ended, { code: 0, out: /^\{.*\}\n$/ });
   const report = JSON.parse(ended.out) as ReplayReport;
+  const none = { acts: 0, heldBack: 0, told: 0 };
   assert.deepEqual(report.rules, [
-    { rule: "stuck-login", before: 0, after: 1 },
-    { rule: "other", before: 1, after: 0 },
+    { rule: "stuck-login", before: none, after: { ...none, acts: 1 } },
+    { rule: "other", before: { ...none, acts: 1 }, after: none },
   ]);
   assert.deepEqual(
     report.cases.map(({ kind, before, after, session }) => [
@@ -136,12 +173,12 @@ test("files and folders are named as arguments, and a target that the config doe
   const here = await place(config("15s"));
   const folder = join(here.folder, "kept");
   await mkdir(folder);
-  await writeFile(join(folder, "b.jsonl"), recording("elsewhere"));
+  await writeFile(join(folder, "b.jsonl"), recording({ target: "elsewhere" }));
   await writeFile(join(here.folder, "a.jsonl"), recording());
   const ended = await replay(here, join(here.folder, "a.jsonl"), "--dir", folder);
   assertEnded(ended, { code: 0, out: /^app: 6 looks .*\nelsewhere: 6 looks / });
-  assert.match(ended.out, /\nstuck-login: 2 acts before, 2 now\n/);
-  assert.match(ended.out, /\nnote: not in this config: elsewhere; rules without targets were tried on them\n/);
+  assert.match(ended.out, /\nstuck-login: 2 acts before, 2 acts now\n/);
+  assert.match(unbroken(ended.out), / note: not in this config: elsewhere; rules without targets were tried on them /);
 });
 
 test("a torn last line is a warning; broken lines are all named, the rest is replayed, and the exit code tells", async () => {
@@ -167,12 +204,35 @@ test("a torn last line is a warning; broken lines are all named, the rest is rep
   });
 });
 
-test("where nothing is recorded it says so", async () => {
-  assertEnded(await replay(await withRecording(config("15s"), "")), {
-    code: 0,
-    out: /^nothing is recorded: nobody has waited/,
+test("of lines that are no looks the first are named, and the others counted", async () => {
+  const here = await withRecording(config("15s"), `${recording()}${"{}\n".repeat(100)}`);
+  const ended = await replay(here);
+  assertEnded(ended, { code: 1, out: /^app: 6 looks /, err: /app\.jsonl:7: [^]*app\.jsonl:26: / });
+  assert.match(ended.err, /:26: [^\n]*\n80 more lines are no looks either\n$/);
+});
+
+test("where the daemon has recorded nothing it says so, and claims no more", async () => {
+  const ended = await replay(await withRecording(config("15s"), ""));
+  assertEnded(ended, { code: 0, out: /^nothing is recorded in / });
+  assert.match(unbroken(ended.out), /; the recorder keeps looks at which somebody waited for a lock, or /);
+});
+
+test("a folder or file that somebody names is to hold a recording", async () => {
+  const here = await withRecording(config("15s"), "");
+  const empty = join(here.folder, "empty");
+  await mkdir(empty);
+  for (const more of [["--dir", empty], ["--dir", empty, "--json"], [empty], [join(here.stateDir, "recordings")]])
+    assertEnded(await replay(here, ...more), { code: 1, out: /^(?:\{.*\}\n)?$/, err: /^no recordings in \// });
+  await writeFile(join(here.folder, "a.jsonl"), recording());
+  assertEnded(await replay(here, join(here.folder, "a.jsonl"), "--dir", empty), {
+    code: 1,
+    out: /^app: 6 looks /,
+    err: /^no recordings in .*empty: expected files \*\.jsonl\.gz, got none\n$/,
   });
 });
+
+/** The very config of the real daemon below, whose probe gets through to a row that nobody has locked. */
+const probing = config("200ms", `    probe: {sql: "select 1 from public.user_session where id = 2 for no key update"}`);
 
 test("a config with mistakes is wrong usage, the old one too", async () => {
   const here = await withRecording(config("15s"));
@@ -184,6 +244,28 @@ test("a config with mistakes is wrong usage, the old one too", async () => {
   });
 });
 
+test("whom the probe of a real daemon spared is spared in a replay of the same config; another probe is told of", async () => {
+  const here = await place(probing);
+  const daemon = here.run();
+  await eventually(() => daemon.said().includes("nobody waits for a lock"));
+  const stuck = await stuckLogin(service, 1);
+  await eventually(() => daemon.said().includes("spared (probe)"));
+  const same = await eventually(async () => {
+    const ended = await replay(here, "--fail-on-difference");
+    return ended.out.includes("stuck-login:") && ended;
+  });
+  assertEnded(same, { code: 0, out: /\nstuck-login: 0 acts before, 0 acts now\nno difference: / });
+  const old = join(here.folder, "old.yaml");
+  await copyFile(here.config, old);
+  await here.write(probing.replace("id = 2", "id = 1"));
+  const other = await replay(here, "--against", old);
+  assertEnded(other, { code: 0, out: /\nstuck-login: 0 acts before, 1 act now\n/ });
+  assert.match(unbroken(other.out), / note: a probe would have been asked: 1 act depends on its answer, /);
+  daemon.child.kill("SIGTERM");
+  await daemon.ended;
+  await stuck.release();
+});
+
 test("what a real daemon recorded is replayed: by the same rules no difference, by a longer threshold one", async () => {
   const here = await place(config("200ms"));
   const daemon = here.run();
@@ -193,11 +275,11 @@ test("what a real daemon recorded is replayed: by the same rules no difference, 
     const ended = await replay(here);
     return ended.out.includes("stuck-login: 1 act before") && ended;
   });
-  assertEnded(same, { code: 0, out: /\nstuck-login: 1 act before, 1 now\n/ });
+  assertEnded(same, { code: 0, out: /\nstuck-login: 1 act before, 1 act now\n/ });
   assert.match(same.out, /\nno difference: /);
   await here.write(config("10s"));
   const longer = await replay(here);
-  assertEnded(longer, { code: 0, out: /\nIs not acted on any more:\n.*\n.*\n {4}now: stuck-login waits 9 s more: / });
+  assertEnded(longer, { code: 0, out: /\nIs not acted on any more:\n[^]*\n {4}now: stuck-login waits 9 s more: / });
 });
 
 test("that a probe cannot be asked again is said, and only where a rule has one", async () => {

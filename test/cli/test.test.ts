@@ -112,7 +112,7 @@ test("a file that is wrong does not keep the others from being run, and is told 
   assert.equal(told.code, 2);
   assert.deepEqual(told.err.trimEnd().split("\n"), [
     'bad.test.yaml:1:9 config: expected the path of a config from this file\'s folder, got "nowhere.yaml": expected a readable config file, got no such file',
-    "none.yaml expected a readable file of rule tests, got no such file",
+    "none.yaml: expected a readable file of rule tests, got no such file",
   ]);
   assert.match(told.out, /\n1 of 2 tests failed in 1 file; 2 files could not be run\n$/);
   const json = await lockwarden(["test", "--json", "bad.test.yaml"], {}, { cwd: folder });

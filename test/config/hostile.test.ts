@@ -38,7 +38,7 @@ function bomb(): string {
 test("past a hundred mistakes the rest is counted", () => {
   const told = mistakesOf(`${target}\nrules:\n${"- 1\n".repeat(500)}`);
   assert.equal(told.length, 101);
-  assert.equal(told.at(-1), "c expected no more mistakes, got 400 more: mend these first");
+  assert.equal(told.at(-1), "c: expected no more mistakes, got 400 more: mend these first");
 });
 
 function loadBytes(bytes: Uint8Array): unknown {
@@ -178,5 +178,5 @@ function inSecret(at: number): boolean {
 test("the config with the secrets is wrong only where it should be", () => {
   const loaded = mistakesOf(withSecrets, world).map((told) => told.replace(/:.*/su, ""));
   assert.equal(loaded.length, 2);
-  assert.equal(renderMistake({ file: "c", line: null, column: null, path: "", text: "x" }), "c x");
+  assert.equal(renderMistake({ file: "c", line: null, column: null, path: "", text: "x" }), "c: x");
 });

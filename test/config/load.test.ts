@@ -135,6 +135,12 @@ for (const [name, text, expected] of twins)
     assert.deepEqual(mistakesOf(text, { files: { "/etc/empty": "\n" } }), expected);
   });
 
+test("a file of rule tests in the place of a config is called what it is", () => {
+  assert.deepEqual(mistakesOf("config: app.yaml\ntests: [{name: t, looks: []}]\n"), [
+    "c:2:1 tests: expected a config, got a file of rule tests: lockwarden test FILE runs it",
+  ]);
+});
+
 test("a cron expression that the schedule takes is a poll", () => {
   assert.equal(
     goodConfig(targetKeys('url: postgres://u@h, poll: "*/5 * 8-18 * * 1-5", timezone: Europe/Berlin')).targets[0]?.poll,

@@ -129,5 +129,5 @@ for (const [name, file, reason] of unreadable)
     const loaded = loadConfig(file, { cronMistake: () => null });
     assert.equal(loaded.kind, "bad");
     const mistakes = loaded.kind === "bad" ? loaded.mistakes.map(renderMistake) : [];
-    assert.deepEqual(mistakes, [`${file} expected a readable config file, got ${reason}`]);
+    assert.deepEqual(mistakes, [`${file}: expected a readable config file, got ${reason}`]);
   });

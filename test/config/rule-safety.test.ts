@@ -44,6 +44,54 @@ for (const sql of ["commit", "set role admin", "do $$ begin end $$", "-- hidden"
       /sql: expected one statement that begins/,
     );
   });
+for (const sql of [
+  "select 'a; b' from public.t where x = ';'' ;'",
+  'select ";" from public."a;b"',
+  "select 1 -- one; two",
+  "select /* a; /* b; */ c; */ 1;",
+  "select 1; -- that was all",
+  "select 1 ;; /* ; */ ",
+  "select $$a; b$$, $t$ $$; $u$; $t$",
+  "select E'\\\\', 'x;y'",
+  "select 'a\\'; b'",
+  "select a$1, b$x$c from public.t",
+  "select '$1', $$ $2 $$",
+  "select 1 where 'a'~E'\\\\;'",
+])
+  test(`the probe ${sql} is one statement`, () => {
+    assert.deepEqual(mistakesOf(probed(`{sql: ${JSON.stringify(sql)}}`, "[terminate]")), []);
+  });
+for (const sql of [
+  "select 1; delete from public.t",
+  "select ';'; select 2",
+  "select $$a$$; select $$b$$",
+  "select 1 /* ; */; -- x\nselect 2",
+  "select 1;'",
+])
+  test(`the probe ${sql} is refused as several statements`, () => {
+    assert.deepEqual(mistakesOf(probed(`{sql: ${JSON.stringify(sql)}}`, "[terminate]")), [
+      "c:6:16 rules.0.probe.sql: expected one statement, got several: only blanks and comments may follow its semicolon",
+    ]);
+  });
+test("a probe with a parameter is refused", () => {
+  assert.match(
+    mistakesOf(probed('{sql: "select 1 from public.t where id = $1"}', "[terminate]")).join(),
+    /rules\.0\.probe\.sql: expected a statement that is complete, .*: a probe takes no parameters$/,
+  );
+});
+test("a probe that may wait longer than half of its targets' statement_timeout is a warning at its place", () => {
+  const told = (timeout: string, whose: string) =>
+    warningsOf(
+      `targets: [{name: app, url: postgres://u@h/d, statement_timeout: 2s}, {name: b, url: postgres://u@h/d}]\n` +
+        `rules:\n- {name: r, ${whose} match: {idle_for: 30s, state: idle in transaction}, steps: [terminate], probe: {sql: select 1, timeout: ${timeout}}}\n`,
+    ).map((text) => text.replace(/^c:3:\d+ /, ""));
+  assert.deepEqual(told("1s", ""), []);
+  assert.deepEqual(told("2500ms", "targets: b,"), []);
+  assert.deepEqual(told("1100ms", ""), [
+    "rules.0.probe.timeout: expected at most 1s, half of the statement_timeout of target app, got 1s100ms: only that half counts",
+  ]);
+  assert.match(told("3s", "targets: b,").join(), /expected at most 2s500ms, .* of target b, got 3s/);
+});
 test("a probe on a rule that does not act is refused", () => {
   assert.match(
     mistakesOf(probed("{sql: select 1}", "[notify]")).join(),

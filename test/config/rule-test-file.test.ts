@@ -64,6 +64,28 @@ const cases: readonly (readonly [string, string, readonly string[]])[] = [
     ["r:1:9 tests.0: expected config or rules at the top, or rules in the test, got none of them"],
   ],
   [
+    "a config in the place of tests",
+    `targets: [{name: app, url: postgres://u@h/d}]\n${rules}\n`,
+    [
+      "r:1:1 targets: expected a file of rule tests, got a config: lockwarden check --config FILE checks it, and the config key of a file of tests names it",
+    ],
+  ],
+  [
+    "a list that is never closed",
+    "tests: [\n",
+    ["r:2:1 expected a ] that closes what was opened above, got something else"],
+  ],
+  [
+    "answers of probes that are not there, and answers that are none",
+    `${rules}\ntests: [{name: t, probes: {here: works}, looks: [{at: 0s, expect: []}]}]\n`,
+    ['r:2:28 tests.0.probes.here: expected the name of one of the rules with a probe, got "here"'],
+  ],
+  [
+    "a probe that says something else",
+    `${rules}\ntests: [{name: t, looks: [{at: 0s, probes: {here: free}, expect: []}]}]\n`,
+    ['r:2:51 tests.0.looks.0.probes.here: expected works, stuck or failed, got "free"'],
+  ],
+  [
     "a config and rules",
     `config: c.yaml\n${rules}\ntests: [{name: t, limits: {per_tick: 1}, looks: [{at: 0s, expect: []}]}]\n`,
     [

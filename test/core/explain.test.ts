@@ -302,7 +302,6 @@ test("a rule about prepared transactions is explained condition by condition, wh
   waits for nobody, blocks nobody
   abandoned: matched; would rollback-prepared: its identity is read again just
     before the rollback, not within it; mode is observe
-    yes       root: waits for nobody; wanted: waits for nobody
     yes       prepared.gid: gid gid-7; wanted: gid-*
     yes       prepared.for: prepared 1 h ago; wanted: at least 10 min`,
   );

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { spareByProbe } from "../../src/core/probe-text.ts";
 import type { Judgement } from "../../src/core/recorded-look.ts";
 import { replay } from "../../src/core/replay.ts";
 import {
@@ -35,8 +36,8 @@ function stuck(seconds: number, described: object = {}, later = seconds): Snapsh
     .waits(2, { on: 1, for: `${seconds}s`, table: login });
 }
 
-/** What a daemon with these rules decided and wrote down, look by look; it acts in mode enforce only in its head. */
-function flight(rules: readonly object[], looks: readonly Snapshot[], more: Partial<Judgement> = {}, mode = "observe") {
+/** What a daemon with these rules decided and wrote down, look by look; nobody ends, as it acts only in its head. */
+function flight(rules: readonly object[], looks: readonly Snapshot[], more: Partial<Judgement> = {}, mode = "enforce") {
   const { look } = judge({ rules, mode });
   return looks.map((one) => recorded(one, look(one).decisions, more));
 }
@@ -100,12 +101,7 @@ test("whom a new exception spares is not acted on any more, and it says what spa
 test("whom the recorded daemon ended is told with the time that the new rules would still have waited", () => {
   // Released at 30 s, and so never seen again.
   const after30 = snapshot().later("35s").session(2).build();
-  const looks = flight(
-    [stuckLogin("30s")],
-    [...seconds(10, 30, 10).map((at) => stuck(at).build()), after30],
-    {},
-    "enforce",
-  );
+  const looks = flight([stuckLogin("30s")], [...seconds(10, 30, 10).map((at) => stuck(at).build()), after30]);
   const comparison = compared(looks, { before: null, after: trial({ rules: [stuckLogin("45s")] }) });
   assert.deepEqual(cases(comparison), ["removed 1: terminate by stuck-login at 00:30 → -"]);
   assert.match([...comparison.cases.values()][0]?.instead ?? "", /^stuck-login waits 15 s more: /);
@@ -135,18 +131,80 @@ test("two configs are compared on equal terms, whatever was decided then", () =>
   ]);
 });
 
-test("what only the mode, a pause, another daemon or the journal held back counts as an act", () => {
-  for (const circumstances of [
-    { paused: true },
-    { leader: false },
-    { journalled: false },
-    { mode: "observe" as const },
-  ]) {
+test("what only a pause, another daemon or the journal held back counts as an act", () => {
+  for (const circumstances of [{ paused: true }, { leader: false }, { journalled: false }]) {
     const { look } = judge({ rules: [stuckLogin("30s")] }, circumstances);
     const looks = seconds(10, 40, 10).map((at) => recorded(stuck(at).build(), look(stuck(at).build()).decisions));
     const comparison = compared(looks, { before: null, after: trial({ rules: [stuckLogin("30s")] }) });
     assert.deepEqual([...comparison.cases.values()].map(caseKind), ["same"], JSON.stringify(circumstances));
   }
+});
+
+const half = seconds(10, 60, 10).map((at) => stuck(at).build());
+
+test("from observe to enforce is a difference, as is the way back; observe on both sides is none", () => {
+  const rules = [stuckLogin("30s")];
+  const enforced = trial({ rules });
+  const observed = trial({ rules }, { heldBack: () => "mode is observe" });
+  const sides = (mode: string, after: Sides["after"]) => {
+    const comparison = compared(flight(rules, half, {}, mode), { before: null, after });
+    return [...comparison.cases.values()].map((one) => [caseKind(one), one.before?.heldBack, one.after?.heldBack]);
+  };
+  const then = { by: "observe", text: "observe" };
+  const now = { by: "observe", text: "mode is observe" };
+  assert.deepEqual(sides("observe", enforced), [["added", then, null]]);
+  assert.deepEqual(sides("enforce", observed), [["removed", null, now]]);
+  assert.deepEqual(sides("observe", observed), [["same", then, now]]);
+  assert.deepEqual(sides("enforce", enforced), [["same", null, null]]);
+});
+
+test("whom the recorded daemon first only told of and later ended, was ended", () => {
+  const rules = [stuckLogin("30s")];
+  const looks = [...flight(rules, half.slice(0, 4), {}, "observe"), ...flight(rules, half.slice(4))];
+  const comparison = compared(looks, { before: null, after: trial({ rules }) });
+  assert.deepEqual(cases(comparison), [
+    "changed 1: terminate by stuck-login at 00:50 → terminate by stuck-login at 00:30",
+  ]);
+});
+
+const probing = stuckLogin("30s", "1s", { probe: { sql: "select 1" } });
+
+/** The probe of this daemon gets through until the look of that second; from then on it is stuck. */
+function probed(stuckFrom: number): ReturnType<typeof flight> {
+  const { look } = judge({ rules: [probing], mode: "enforce" });
+  return seconds(10, 60, 10).map((at) => {
+    const seen = stuck(at).build();
+    const answer = { kind: at < stuckFrom ? ("works" as const) : ("stuck" as const), ms: 1 };
+    const decisions = look(seen).decisions.map((one) => (one.kind === "act" && spareByProbe(one, answer)) || one);
+    return recorded(seen, decisions);
+  });
+}
+
+test("whom a probe spared then is spared now, until the look at which it was stuck: the same rules make no difference", () => {
+  const after = trial({ rules: [probing] });
+  const acted = compared(probed(50), { before: null, after });
+  assert.deepEqual(cases(acted), ["same 1: terminate by stuck-login at 00:50 → terminate by stuck-login at 00:50"]);
+  assert.equal([...acted.cases.values()][0]?.after?.unprobed, false);
+  assert.deepEqual(cases(compared(probed(90), { before: null, after })), []);
+  assert.deepEqual(cases(compared(probed(90), { before: after, after })), []);
+});
+
+test("where a probe was not asked, or another one was, the act is taken as done, and is marked", () => {
+  const unasked = trial({ rules: [{ ...probing, match: stuckLogin("15s").match }] });
+  const early = compared(probed(90), { before: null, after: unasked });
+  assert.deepEqual(cases(early), ["added 1: - → terminate by stuck-login at 00:20"]);
+  const other = compared(probed(90), { before: null, after: trial({ rules: [probing] }, { sameProbe: () => false }) });
+  assert.deepEqual(cases(other), ["added 1: - → terminate by stuck-login at 00:30"]);
+  for (const one of [early, other]) assert.equal([...one.cases.values()][0]?.after?.unprobed, true);
+});
+
+test("whom a notify step is about is counted once on each side", () => {
+  const rules = [{ ...stuckLogin("30s"), steps: ["notify"] }];
+  const { told } = compared(flight(rules, half), { before: null, after: trial({ rules }) });
+  assert.deepEqual(
+    [[...told.before], [...told.after]].map((keys) => keys.map((key) => key.split(" ")[0])),
+    [["stuck-login"], ["stuck-login"]],
+  );
 });
 
 test("after an act of the trial nobody behind the victim is judged, though the recording shows them waiting on", () => {

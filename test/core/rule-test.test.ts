@@ -344,3 +344,39 @@ tests:
 `);
   assert.deepEqual(told, []);
 });
+
+/** An act by a probing rule at 0 s and 1 s, if the probe lets it. */
+function probing(more: string, first: string, second: string): readonly string[] {
+  return outcomesOf(`
+rules: [{name: r, match: {idle_for: 30s}, steps: [terminate], probe: {sql: select 1}}]
+tests:
+  - name: t
+    ${more}
+    looks:
+      - {at: 0s, sessions: [{pid: 1, idle_for: 1m}], ${first}}
+      - {at: 1s, ${second}}
+`);
+}
+
+test("a probe is stuck unless the test says something else, and so the act is done", () => {
+  assert.deepEqual(probing("", "expect: [{act: terminate, pid: 1}]", "expect: []"), []);
+});
+
+test("what a probe says holds for the whole test, or from a look on", () => {
+  const spared = "expect: [{spare: probe, pid: 1, rule: r, action: terminate, reason: the way is free}]";
+  assert.deepEqual(probing("probes: {r: works}", spared, spared), []);
+  const failed = "expect: [{spare: probe, pid: 1, reason: the test says so}]";
+  assert.deepEqual(probing("probes: {r: works}", spared, `probes: {r: failed}, ${failed}`), []);
+  assert.deepEqual(
+    probing("", `probes: {r: works}, ${spared}`, "probes: {r: stuck}, expect: [{act: terminate, pid: 1}]"),
+    [],
+  );
+});
+
+test("an act that a probe spares is told as spared by it", () => {
+  const [told] = probing("probes: {r: works}", "expect: [{act: terminate, pid: 1}]", "expect: []");
+  assert.match(
+    told ?? "",
+    /^look 0: terminate session 1 \/ spare session 1 \(probe, else terminate\) by rule r: .*way is free$/,
+  );
+});

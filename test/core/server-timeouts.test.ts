@@ -33,6 +33,7 @@ function told(rule: string, settings: readonly string[], protect = "{}"): readon
     ownRole: "me",
     databases: ["app", "shop"],
     mostSessions: 100,
+    mostPrepared: 10,
     tables: [],
     gaps: [],
   };

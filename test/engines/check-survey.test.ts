@@ -226,6 +226,7 @@ test("a name that one of a rule's targets knows is not misspelt", () => {
     ownRole: "me",
     databases: ["app"],
     mostSessions: 100,
+    mostPrepared: 10,
     tables: [],
     gaps: [],
   });

@@ -11,6 +11,7 @@ const place: Place = {
   where: describeAddress(address),
   address,
   passwordSource: "password_file /etc/p",
+  databaseSource: "the database in the target's url",
 };
 
 function said(state: string, message = "so it is"): pg.DatabaseError {

@@ -75,7 +75,7 @@ for (const { major, here, prepared } of made) {
     const probed = await link.probe({ sql, timeout: 200, database: "elsewhere" }, quiet);
     assert.match(probed.kind === "failed" ? probed.error : "", /elsewhere/);
     const nowhere = await link.probe({ sql, timeout: 200, database: "nowhere" }, quiet);
-    assert.match(nowhere.kind === "failed" ? nowhere.error : "", /nowhere/);
+    assert.match(nowhere.kind === "failed" ? nowhere.error : "", /nowhere.*; check the rule's probe\.database$/);
     assert.equal((await link.probe(row(2), quiet)).kind, "works");
   });
 
@@ -92,6 +92,15 @@ for (const { major, here, prepared } of made) {
     await leave(holder);
     assert.equal((await link.probe(row(1), quiet)).kind, "works");
     assert.notEqual((await link.read({ sessions: "all", locks: true }, quiet)).waits, null);
+  });
+
+  test(`${major}: a probe that may wait longer than a statement is stuck before it is cut`, async () => {
+    const holder = await here.person();
+    await holder.run("begin; update login set n = n + 1 where id = 1");
+    const hurried = await engine.connect({ ...watched, statement_timeout: 600 }, quiet);
+    assert.equal((await hurried.probe(row(1, 60_000), quiet)).kind, "stuck");
+    await hurried.close();
+    await leave(holder);
   });
 
   test(`${major}: a probe that waits is one of Lockwarden's own sessions`, async () => {

@@ -7,12 +7,18 @@ import { compileRules } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { circumstancesOf } from "./judge.ts";
 
-/** A config on trial. */
-export function trial(source: Readonly<{ rules: readonly object[]; protect?: object; limits?: object }>): Trial {
+/** A config on trial; in enforce, and asking the very probes that were asked then, unless it is said otherwise. */
+export function trial(
+  source: Readonly<{ rules: readonly object[]; protect?: object; limits?: object }>,
+  more: Partial<Trial> = {},
+): Trial {
   const config = configSchema.parse({ ...source, targets: [{ name: "app", url: "postgres://lockwarden@db/app" }] });
   return {
     rules: compileRules(config.rules, patterns),
     circumstances: { ...circumstancesOf(config), mode: "enforce" },
+    sameProbe: () => true,
+    heldBack: () => null,
+    ...more,
   };
 }
 

@@ -12,6 +12,8 @@ export type Place = Readonly<{
   address: Address;
   /** What to check when a password is not accepted. */
   passwordSource: string;
+  /** What to check when there is no such database. */
+  databaseSource: string;
 }>;
 
 /** How far the attempt had come. */
@@ -74,7 +76,7 @@ function judge(error: unknown, place: Place, phase: Phase): Judgement {
 }
 
 /** By SQLSTATE: the words are in the server's language. */
-function judgeState(state: string, { address, passwordSource }: Place): Judgement {
+function judgeState(state: string, { address, passwordSource, databaseSource }: Place): Judgement {
   const database = quote(address.database);
   switch (state) {
     case "28P01":
@@ -85,7 +87,7 @@ function judgeState(state: string, { address, passwordSource }: Place): Judgemen
         hint: "check that the role exists and may log in (lockwarden grants), and that pg_hba.conf has a line for it, this database and this client",
       };
     case "3D000":
-      return { kind: "denied", hint: "check the database in the target's url and its leader_database" };
+      return { kind: "denied", hint: `check ${databaseSource}` };
     case "42501":
       return { kind: "denied", hint: `grant connect on database ${database} to ${quote(address.user)};` };
     case "55000":

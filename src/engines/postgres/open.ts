@@ -11,6 +11,8 @@ import { wrap } from "./wire.ts";
 export type OpenOptions = Readonly<{
   /** Instead of the url's database. */
   database?: string;
+  /** Which key names it. */
+  databaseSource?: string;
 }>;
 
 /** A connection, and what the server said when it opened. */
@@ -31,6 +33,7 @@ export async function openConnection(target: Target, options: OpenOptions, signa
     where: describeAddress(address),
     address,
     passwordSource: password.source,
+    databaseSource: options.databaseSource ?? "the database in the target's url and its leader_database",
   };
   const deadline = AbortSignal.timeout(target.connect_timeout);
   const either = AbortSignal.any([signal, deadline]);

@@ -34,7 +34,10 @@ export function prober(longestMs: number, open: Open): Prober {
   const session = async (database: string | undefined, signal: AbortSignal): Promise<Opened> => {
     const known = sessions.get(database);
     if (known?.isOpen() === true) return known;
-    const opened = await open(database === undefined ? {} : { database }, signal);
+    const opened = await open(
+      database === undefined ? {} : { database, databaseSource: "the rule's probe.database" },
+      signal,
+    );
     sessions.set(database, opened);
     return opened;
   };
@@ -69,8 +72,10 @@ async function run(
   let probed: Probed;
   let began = performance.now();
   const ms = () => Math.round(performance.now() - began);
+  // The lock's timer has to come first: a statement that is cut says nothing.
+  const lockMs = Math.max(1, Math.min(timeout, Math.floor(longestMs / patience)));
   try {
-    await connection.query(limitsSql, [String(timeout), String(Math.min(timeout * patience, longestMs))], signal);
+    await connection.query(limitsSql, [String(lockMs), String(lockMs * patience)], signal);
     began = performance.now();
     await connection.query(sql, [], signal);
     probed = { kind: "works", ms: ms() };

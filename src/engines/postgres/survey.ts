@@ -61,19 +61,27 @@ export async function survey(
 ): Promise<Survey> {
   const { connection, second } = source;
   const own = await connection.query(ownSettingsSql, [names], signal);
-  const settings = await connection.query(settingsSql, [[...names, "max_connections"]], signal);
+  const settings = await connection.query(
+    settingsSql,
+    [[...names, "max_connections", "max_prepared_transactions"]],
+    signal,
+  );
   const others = await second.query(settingsSql, [names], signal);
   const roles = await connection.query(rolesSql, [], signal);
   const databases = await connection.query(databasesSql, [], signal);
   const timeouts = timeoutsOf(own, settings, others);
   const { tables, gaps } = await surveyTables(source, { questions, databases }, signal);
-  const most = settings.find((row) => row["name"] === "max_connections")?.["value"];
+  const most = (name: string) => {
+    const value = settings.find((row) => row["name"] === name)?.["value"];
+    return value === undefined || value === null ? null : Number(value);
+  };
   return {
     timeouts: timeouts.known,
     roles: roles.map(roleOf),
     ownRole: source.role,
     databases: databases.map((row) => row["name"] ?? ""),
-    mostSessions: most === undefined || most === null ? null : Number(most),
+    mostSessions: most("max_connections"),
+    mostPrepared: most("max_prepared_transactions"),
     tables,
     gaps: [...timeouts.gaps, ...gaps],
   };
