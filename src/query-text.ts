@@ -82,8 +82,13 @@ function firstWord(text: string): string {
 /** The decision with every query text in its evidence as it may leave the process; masked when somebody asks for it. */
 export function maskDecision<D extends Decision>(decision: D, show: QueryText): D {
   const evidence = once(() => maskEvidence(decision.evidence, show));
-  const parts = Object.getOwnPropertyDescriptors<Decision>(decision);
-  return Object.defineProperties({}, { ...parts, evidence: { get: evidence, enumerable: true } }) as D;
+  const parts = {
+    ...Object.getOwnPropertyDescriptors<Decision>(decision),
+    evidence: { get: evidence, enumerable: true },
+    // Its own getter knows only the decision that it belongs to.
+    reason: { get: () => decision.reason, enumerable: true },
+  };
+  return Object.defineProperties({}, parts) as D;
 }
 
 function maskEvidence(evidence: Evidence, show: QueryText): Evidence {
