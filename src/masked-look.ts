@@ -6,13 +6,18 @@ import type { QueryText } from "./query-text.ts";
 /** Makes looks as they may leave the process. */
 export type LookMask = (look: RecordedLook) => Promise<RecordedLook>;
 
-const sessionsAtOnce = 100;
+/** So long it keeps everything else in this process waiting, at most. */
+const breathMs = 20;
 
 export function lookMask(show: QueryText): LookMask {
   return async ({ snapshot, judgement }) => {
     const sessions: Session[] = [];
+    let since = performance.now();
     for (const session of snapshot.sessions) {
-      if (sessions.length % sessionsAtOnce === sessionsAtOnce - 1) await others();
+      if (performance.now() - since >= breathMs) {
+        await others();
+        since = performance.now();
+      }
       const { query } = session;
       sessions.push(query === null ? session : { ...session, query: show(query) });
     }

@@ -8,7 +8,7 @@ export type QueryText = (text: string) => string | null;
 
 /** Longest query text that is kept, in characters; the server's own default cut is 1,024 bytes. */
 const longest = 2_000;
-const mostCuts = 50;
+const mostCuts = 10;
 const mostKnown = 5_000;
 
 /** Loads PostgreSQL's own scanner (once, when it is first needed). */
@@ -39,15 +39,18 @@ type Scan = (text: string) => { tokens: readonly { start: number; end: number; t
 function masked(text: string, scan: Scan): string {
   // With standard_conforming_strings off this would end elsewhere than the scanner believes.
   if (text.includes("\\'")) return firstWord(text);
-  let rest = text;
-  for (let cuts = 0; cuts < mostCuts && rest.trim() !== ""; cuts++) {
+  const openings = Array.from(text.matchAll(/['"$]|\/\*/g), ({ index }) => index);
+  let left = openings.length;
+  for (let cuts = 0; cuts < mostCuts; cuts++) {
+    const rest = text.slice(0, openings[left] ?? text.length);
+    if (rest.trim() === "") break;
     try {
       return rebuild(Buffer.from(rest), scan(rest).tokens) + (cuts === 0 ? "" : " …");
     } catch {
       // Cut off by the server in the middle of a token: its message would show what is to be hidden.
-      const last = Math.max(...["'", '"', "$", "/*"].map((opening) => rest.lastIndexOf(opening)));
-      if (last < 0) break;
-      rest = rest.slice(0, last);
+      if (left === 0) break;
+      // One opening, one more, then ever more at once: whoever writes hundreds of them must not keep others waiting.
+      left = Math.max(0, left - Math.ceil(2 ** (cuts - 2)));
     }
   }
   return firstWord(text);

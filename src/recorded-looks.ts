@@ -29,16 +29,31 @@ export async function* recordedLooks(file: string): AsyncGenerator<RecordedLine>
   }
 }
 
-/** The snapshot in a file: the one that is recorded there alone, or of a recording the latest. Throws NotRecorded when there is none. */
-export async function latestSnapshot(file: string): Promise<Snapshot> {
-  if (!/\.(?:jsonl|gz)$/u.test(file)) return readSnapshot(await readFile(file, "utf8"), file);
-  let latest: Snapshot | null = null;
-  for await (const line of recordedLooks(file)) {
-    if (line.kind === "look") latest = line.look.snapshot;
-    if (line.kind === "broken") throw new NotRecorded(line.text);
+/**
+ * The latest look of each target in a file, in the order in which the targets first come: of one recorded snapshot, of the
+ * lines that `lockwarden snapshot` writes for several targets, of a recording. Throws NotRecorded when there is none.
+ */
+export async function latestSnapshots(file: string): Promise<readonly Snapshot[]> {
+  const latest = new Map<string, Snapshot>();
+  for await (const { snapshot } of looksIn(file)) latest.set(snapshot.target, snapshot);
+  if (latest.size === 0) throw new NotRecorded(`${file}: expected at least one recorded look, got none`);
+  return [...latest.values()];
+}
+
+async function* looksIn(file: string): AsyncGenerator<Pick<RecordedLook, "snapshot">> {
+  if (!/\.(?:jsonl|gz)$/u.test(file)) {
+    const text = await readFile(file, "utf8");
+    // Of a snapshot that somebody has laid out over several lines, none is one by itself.
+    const lines = text.trim().split("\n");
+    if (lines.length === 1 || !lines.every((line) => /^\{.*\}\s*$/u.test(line))) {
+      yield { snapshot: readSnapshot(text, file) };
+      return;
+    }
   }
-  if (latest === null) throw new NotRecorded(`${file}: expected at least one recorded look, got none`);
-  return latest;
+  for await (const line of recordedLooks(file)) {
+    if (line.kind === "broken") throw new NotRecorded(line.text);
+    if (line.kind === "look") yield line.look;
+  }
 }
 
 function lineOf(text: string | null, where: string, ended: boolean): RecordedLine {

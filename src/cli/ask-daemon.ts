@@ -10,6 +10,7 @@ const daemonMs = 120_000;
 export async function askDaemon<Question extends Request>(
   stateDir: string,
   question: Question,
+  barred?: Asking["barred"],
 ): Promise<Answers[Question["command"]] | null> {
   try {
     const reply = await request(stateDir, question, { timeoutMs: daemonMs });
@@ -17,19 +18,29 @@ export async function askDaemon<Question extends Request>(
   } catch (error) {
     // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.
     const code = error instanceof Error ? errorCode(error.cause) : null;
-    if (["EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(code ?? "")) return null;
-    throw error;
+    if (!["EACCES", "ENOTDIR", "ELOOP", "ENAMETOOLONG"].includes(code ?? "")) throw error;
+    if (code === "EACCES") {
+      const hint = `run this as the owner of ${stateDir}, or as root`;
+      barred?.(`a daemon may run on ${stateDir}, but this user may not ask it: ${hint}`);
+    }
+    return null;
   }
 }
 
 /** What to do with a config that is not the daemon's. */
 const otherConfig = "what another one would say: lockwarden snapshot --out FILE, then explain --from FILE, or replay";
 
-export type Asking = Readonly<{ file: string; digest: string; warn(text: string): void }>;
+export type Asking = Readonly<{
+  file: string;
+  digest: string;
+  warn(text: string): void;
+  /** Told when there may be a daemon, and this user may not ask it. */
+  barred?: ((why: string) => void) | undefined;
+}>;
 
 /** Whether a daemon runs on this state folder; one that goes by another config is warned of. */
-export async function findDaemon(stateDir: string, { file, digest, warn }: Asking): Promise<boolean> {
-  const status = await askDaemon(stateDir, { command: "status" });
+export async function findDaemon(stateDir: string, { file, digest, warn, barred }: Asking): Promise<boolean> {
+  const status = await askDaemon(stateDir, { command: "status" }, barred);
   if (status === null) return false;
   if (status.config !== digest) {
     const same = resolve(file) === status.file;

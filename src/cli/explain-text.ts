@@ -1,4 +1,5 @@
 import type {
+  Basis,
   ConditionExplanation,
   DecisionExplanation,
   Explanation,
@@ -22,21 +23,25 @@ export type Manner = Readonly<{
 
 const longestName = 100;
 const longestText = 400;
-const labelWidth = 10;
+const leastLabelWidth = 10;
+
+/** `basis`: without a daemon nobody is told anything. */
+type Telling = Manner & Readonly<{ basis: Basis }>;
 
 /** An explanation for people: what is acted on first, and of each rule first what decides. */
 export function explanationLines(explanation: Explanation, { columns, detailed }: Manner): readonly string[] {
-  const { hindrances, gaps, sessions } = explanation;
+  const { basis, hindrances, gaps, sessions } = explanation;
   const say = (text: string, indent: string) => wrap(text, columns, indent);
   const head = [
     ...say(heading(explanation), ""),
     ...hindrances.flatMap(({ text }) => say(plainText(text, longestText), "  ")),
     ...gaps.flatMap((gap) => say(`not everything can be seen: ${plainText(gap, longestText)}`, "  ")),
   ];
-  const blocks = sessions.map((session) => ["", ...sessionLines(session, { columns, detailed })]);
+  const blocks = sessions.map((session) => ["", ...sessionLines(session, { columns, detailed, basis })]);
   const rest = restText(explanation);
+  const whom = sessions.some(({ who }) => who.kind === "prepared") ? "with a PID or a gid" : "PID";
   const hint =
-    detailed || sessions.length === 0 ? [] : say("lockwarden explain PID says it condition by condition", "");
+    detailed || sessions.length === 0 ? [] : say(`lockwarden explain ${whom} says it condition by condition`, "");
   const foot = [...(rest === "" ? [] : say(rest, "")), ...hint];
   return [...head, ...blocks.flat(), ...(foot.length === 0 ? [] : ["", ...foot])];
 }
@@ -55,7 +60,7 @@ function heading({ target, at, basis }: Explanation): string {
   }
 }
 
-function sessionLines({ who, standing, never, protection, rules }: SessionExplanation, manner: Manner): string[] {
+function sessionLines({ who, standing, never, protection, rules }: SessionExplanation, manner: Telling): string[] {
   const say = (text: string) => wrap(text, manner.columns, "  ");
   const lines = who.kind === "session" ? personLines(who, manner) : [`prepared transaction ${plainText(who.gid, 200)}`];
   if (who.kind === "prepared") {
@@ -118,23 +123,34 @@ function standingText(standing: Standing): string {
 function waitText(standing: Standing): string {
   const [wait] = standing.waits;
   if (wait === undefined) return waitingText(standing);
-  const what = wait.relation === null ? `${wait.mode} (${wait.locktype})` : `${wait.mode} on ${wait.relation}`;
   const since = wait.waitMs === null ? "" : ` for ${spokenDuration(wait.waitMs)}`;
   const deadlock = standing.kind === "cycle" ? ", in a deadlock" : "";
-  return plainText(`waits for ${what}${since}, ${behindText(standing)}${deadlock}`, longestText);
+  return plainText(`waits for ${lockText(wait)}${since}, ${behindText(standing)}${deadlock}`, longestText);
 }
 
-function ruleLines(rule: RuleExplanation, { columns, detailed }: Manner): string[] {
+/** Whoever waits for a row waits for the lock of another's transaction: that is no lock on the table. */
+function lockText({ mode, locktype, relation }: Standing["waits"][number]): string {
+  switch (locktype) {
+    case "tuple":
+    case "transactionid":
+      return relation === null ? `${mode} (${locktype})` : `a row of ${relation} (${mode})`;
+    default:
+      return relation === null ? `${mode} (${locktype})` : `${mode} on ${relation}`;
+  }
+}
+
+function ruleLines(rule: RuleExplanation, { columns, detailed, basis }: Telling): string[] {
   const say = (text: string, indent: string) => wrap(plainText(text, longestText * 2), columns, indent);
   if (!detailed) {
     const seen = seenText(rule);
-    return [...say(`${rule.rule}: ${headline(rule)}${failing(rule)}`, "  "), ...(seen === "" ? [] : say(seen, "    "))];
+    const said = `${rule.rule}: ${headline(rule, basis)}${failing(rule)}`;
+    return [...say(said, "  "), ...(seen === "" ? [] : say(seen, "    "))];
   }
-  const conditions = rule.conditions.map((row) => conditionLines(row, columns));
-  const except = rule.except.map((row) => exceptLines(row, columns));
+  const conditions = rule.conditions.map(conditionRow);
+  const except = rule.except.map(exceptRow);
   const spared = rule.decision?.code === "except";
   const rows = spared ? [...except, ...conditions] : [...conditions, ...except];
-  return [...say(`${rule.rule}: ${headline(rule)}`, "  "), ...rows.flat()];
+  return [...say(`${rule.rule}: ${headline(rule, basis)}`, "  "), ...labelled(rows, columns)];
 }
 
 /** Of a rule that does not match: what was seen that decided, and all the conditions that do not hold. */
@@ -154,22 +170,47 @@ function seenText({ verdict, conditions }: RuleExplanation): string {
   return rows.map(({ seen, wanted }) => (verdict === "matched" ? seen : `${seen}, wanted: ${wanted}`)).join(", ");
 }
 
-function headline({ verdict, inMs, decision, mode, conditions }: RuleExplanation): string {
+function headline({ verdict, inMs, decision, mode, conditions }: RuleExplanation, basis: Basis): string {
   if (decision === null) return verdict === "not" ? "not matched" : "matched";
   const will = mode === "observe" ? "would " : "";
   const why = decision.why === null ? "" : `: ${decision.why}`;
+  const probed = mode === "enforce" && decision.action !== "notify" && conditions.some((row) => row.name === "probe");
   switch (decision.kind) {
     case "act":
-      return decision.action === "notify" ? "matched; people are told" : `matched; ${decision.action} is due now${why}`;
+      if (decision.action === "notify") return `matched; people ${basis === "daemon" ? "are" : "would be"} told`;
+      return `matched; ${decision.action} is due now${probed ? `, if ${stuck}` : ""}${why}`;
     case "wait":
-      if (verdict === "matched") return `matched; ${will}${decision.why ?? "wait"}, as its steps say`;
-      return `${will}${decision.action} in ${spokenDuration(inMs ?? 0)}, ${ifStill(conditions)}`;
-    case "spare": {
-      const when = verdict === "will match" ? `matches in ${spokenDuration(inMs ?? 0)}` : "matched";
-      return `${when}; ${spareVerb(decision)}${why}`;
-    }
+      if (verdict === "matched")
+        return `matched; ${will}${decision.why ?? "wait"}, as its steps say${probed ? ` and if ${stuck}` : ""}`;
+      return `${willText({ inMs, decision, conditions, will })}${probed ? ` and ${stuck}` : ""}`;
+    case "spare":
+      return `${sparedWhen(verdict, inMs)}; ${spareVerb(decision)}${why}`;
     default:
       return unreachable(decision.kind);
+  }
+}
+
+type Coming = Pick<RuleExplanation, "inMs" | "conditions"> & Readonly<{ decision: DecisionExplanation; will: string }>;
+
+/** What happens when it matches: at once, or as the ladder says. */
+function willText({ inMs, decision: { action, code, why }, conditions, will }: Coming): string {
+  const when = `in ${spokenDuration(inMs ?? 0)}, ${ifStill(conditions)}`;
+  return code === "ladder" ? `matches ${when}; ${will}${why ?? ""}` : `${will}${action} ${when}`;
+}
+
+const stuck = "its probe finds the way stuck";
+
+/** `not`: it had begun with it before its hours ended. */
+function sparedWhen(verdict: RuleExplanation["verdict"], inMs: Ms): string {
+  switch (verdict) {
+    case "not":
+      return "not matched";
+    case "matched":
+      return "matched";
+    case "will match":
+      return `matches in ${spokenDuration(inMs ?? 0)}`;
+    default:
+      return unreachable(verdict);
   }
 }
 
@@ -184,31 +225,41 @@ const stills: Readonly<Record<string, string>> = {
   connected_for: "if it is still connected then",
   "blocks.for": "if it still blocks them then",
   waits: "if it still waits then",
+  "prepared.for": "if it is still prepared then",
+  active: "when its hours begin, if nothing changes",
 };
 
 function ifStill([first]: readonly ConditionExplanation[]): string {
   return stills[first?.name ?? ""] ?? "if nothing changes";
 }
 
-function conditionLines({ name: condition, wanted, seen, holds, inMs }: ConditionExplanation, columns: number) {
+type Row = Readonly<{ label: string; text: string }>;
+
+function conditionRow({ name: condition, wanted, seen, holds, inMs }: ConditionExplanation): Row {
   const label = holds === "later" ? `in ${spokenDuration(inMs ?? 0)}` : holds === "passed over" ? "-" : holds;
-  return labelled(label, `${condition}: ${seen}; wanted: ${wanted}`, columns);
+  return { label, text: `${condition}: ${seen}; wanted: ${wanted}` };
 }
 
-function exceptLines({ name: condition, wanted, seen, holds, inMs }: ConditionExplanation, columns: number) {
+function exceptRow({ name: condition, wanted, seen, holds, inMs }: ConditionExplanation): Row {
   const label = holds === "yes" || holds === "unknown" ? "spares" : "-";
   const later =
     holds === "later" ? ` in ${spokenDuration(inMs ?? 0)}` : holds === "unknown" ? ", as what is unknown" : "";
-  return labelled(label, `except ${condition}: ${seen}; spares${later}: ${wanted}`, columns);
+  return { label, text: `except ${condition}: ${seen}; spares${later}: ${wanted}` };
 }
 
-function labelled(label: string, text: string, columns: number): readonly string[] {
-  const lines = wrap(plainText(text, longestText * 2), Math.max(20, columns - 4 - labelWidth), "");
-  return lines.map((line, at) => `    ${(at === 0 ? label : "").padEnd(labelWidth)}${line}`);
+function labelled(rows: readonly Row[], columns: number): readonly string[] {
+  const width = Math.max(leastLabelWidth, ...rows.map(({ label }) => label.length + 2));
+  return rows.flatMap(({ label, text }) => {
+    const lines = wrap(plainText(text, longestText * 2), Math.max(20, columns - 4 - width), "");
+    return lines.map((line, at) => `    ${(at === 0 ? label : "").padEnd(width)}${line}`);
+  });
 }
 
-function restText({ rest: { busy, idle, own, internal }, sessions }: Explanation): string {
+function restText({ rest: { behind, busy, idle, own, internal }, sessions }: Explanation): string {
+  const waiting = behind.reduce((sum, one) => sum + one.sessions, 0);
+  const roots = few(behind.map(({ root }) => plainText(root, longestName)));
   const parts = [
+    ...(waiting === 0 ? [] : [`${waiting} more that wait behind ${roots}`]),
     ...(busy === 0 ? [] : [`${busy} more that wait, block or are in a transaction`]),
     ...(idle === 0 ? [] : [`${count(idle, "idle session")} that no rule is about`]),
     ...(own === 0 ? [] : [`${own} of Lockwarden's own`]),

@@ -1,30 +1,33 @@
 import { patterns } from "../config/patterns.ts";
-import type { Config, Target } from "../config/schema.ts";
-import type { Explanation, Scope } from "../core/explanation.ts";
-import { noHistory } from "../core/history.ts";
+import type { Target } from "../config/schema.ts";
+import type { Scope } from "../core/explanation.ts";
 import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/explain.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { failureText } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { engineFor } from "../engines/registry.ts";
-import { errorText } from "../owned-file.ts";
-import { latestSnapshot } from "../recorded-looks.ts";
 import { askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
+import { type Asking, explainRecorded, stranger } from "./explain-recorded.ts";
 import { explanationLines } from "./explain-text.ts";
 import { type ExitCode, exitCodes, type Output } from "./output.ts";
 
 export const explain: CommandSpec = {
   name: "explain",
   summary: "why each session was touched or not, rule by rule, and when it will be; never acts",
-  arguments: [{ name: "[pid]", describe: "only this one, with every condition; PID or PID,SESSIONID" }],
+  arguments: [
+    {
+      name: "[pid]",
+      describe: "only this one, with every condition; PID, PID,SESSIONID or the gid of a prepared transaction",
+    },
+  ],
   options: [
     {
       flags: "--from <file>",
-      describe: "a recorded snapshot, or the latest look of a recording, instead of a live one",
+      describe: "a recorded snapshot, or each target's latest look of a recording, instead of a live one",
     },
-    { flags: "--all", describe: "idle sessions that no rule is about too" },
+    { flags: "--all", describe: "everybody: all who wait, and idle sessions that no rule is about too" },
   ],
   config: true,
   json: true,
@@ -35,7 +38,7 @@ export const explain: CommandSpec = {
     const scope: Scope = { session, all: options["all"] === true };
     const { from } = options;
     const asking: Asking = { config, digest, file, scope, warn: (text) => output.err(`warning: ${quietText(text)}`) };
-    const targets = typeof from === "string" ? await recorded(from, asking) : await live(asking);
+    const targets = typeof from === "string" ? await explainRecorded(from, asking) : await live(asking);
     if (typeof targets === "string") {
       output.err(quietText(`lockwarden explain: ${targets}`));
       return exitCodes.failed;
@@ -45,21 +48,17 @@ export const explain: CommandSpec = {
   },
 };
 
-type Asking = Readonly<{ config: Config; digest: string; file: string; scope: Scope; warn(text: string): void }>;
-
 /** The daemon knows how long somebody has blocked and where the ladders stand; without one, each target is looked at. */
 async function live(asking: Asking): Promise<readonly TargetExplanation[]> {
   const { config, scope } = asking;
   const stateDir = stateDirOf(config);
-  if (await findDaemon(stateDir, asking)) {
+  const barred = (why: string) => asking.warn(`${why}; what follows is a first look, without its memory`);
+  if (await findDaemon(stateDir, { ...asking, barred })) {
     const answer = await askDaemon(stateDir, { command: "explain", scope });
     if (answer !== null) return answer;
   }
   return Promise.all(config.targets.map((target) => lookAt(target, asking)));
 }
-
-/** Who looks for the first time remembers nothing, and would have the right to act: that is what is explained. */
-const stranger = { history: noHistory, leader: true, paused: false, journal: { works: () => true } } as const;
 
 async function lookAt(target: Target, { config, digest, scope }: Asking): Promise<TargetExplanation> {
   const settings = settingsFor(config, digest, target, patterns);
@@ -74,28 +73,6 @@ async function lookAt(target: Target, { config, digest, scope }: Asking): Promis
     }
   } catch (error) {
     return { target: target.name, error: failureText(error) };
-  }
-}
-
-/** A text says what is wrong with the recording. */
-async function recorded(
-  from: string,
-  { config, digest, scope, warn }: Asking,
-): Promise<readonly Explanation[] | string> {
-  try {
-    const snapshot = await latestSnapshot(from);
-    const [first, ...others] = config.targets;
-    const target = config.targets.find(({ name }) => name === snapshot.target) ?? (others.length === 0 ? first : null);
-    if (target === null || target === undefined) {
-      const names = config.targets.map(({ name }) => name).join(", ");
-      return `${from}: recorded on target ${snapshot.target}, but the config has ${names}`;
-    }
-    if (target.name !== snapshot.target) warn(`${from}: recorded on ${snapshot.target}, judged as ${target.name}`);
-    const settings = settingsFor(config, digest, target, patterns);
-    const look = { snapshot, standing: { ...stranger, settings } };
-    return [await explainLook(look, { scope, basis: "recording" })];
-  } catch (error) {
-    return errorText(error);
   }
 }
 
@@ -118,9 +95,10 @@ function exitCodeOf(targets: readonly TargetExplanation[], { scope, output }: Om
   if (scope.session === null || targets.some((one) => !("error" in one) && one.sessions.length > 0))
     return exitCodes.done;
   const names = targets.map(({ target }) => target).join(", ");
-  const what = `no session ${JSON.stringify(scope.session)} on ${names}`;
-  output.err(
-    quietText(`lockwarden explain: ${what}: it has ended, or is a process of the server's own, which no rule is about`),
-  );
+  const what = `no session or prepared transaction ${JSON.stringify(scope.session)} on ${names}`;
+  const why = /^\d+(?:,|$)/u.test(scope.session)
+    ? ": it has ended, or is a process of the server's own, which no rule is about"
+    : "; expected PID, PID,SESSIONID or the gid of a prepared transaction, as lockwarden explain lists them";
+  output.err(quietText(`lockwarden explain: ${what}${why}`));
   return exitCodes.failed;
 }

@@ -178,13 +178,15 @@ function hasWritten(session: Session): boolean | null {
 export function ageConditions(source: Conditions): Condition[] {
   const idleToo = source.state?.includes("idle") === true;
   const idle = (session: Session) => idleMs(session, idleToo);
-  const ages: [string, number | undefined, boolean, (session: Session) => Ms | typeof never, string, Word?][] = [
-    ["connected_for", source.connected_for, false, (session) => session.connectedMs, "connected"],
-    ["transaction_for", source.transaction_for, false, transactionMs, "transaction open", "transaction"],
-    ["query_for", source.query_for, true, queryMs, "statement running", "state"],
-    ["idle_for", source.idle_for, true, idle, "idle", "state"],
+  // Who is idle between transactions is idle for all that people see, and not meant.
+  const notIdle = idleToo ? "not idle" : "not idle in a transaction";
+  const ages: [string, number | undefined, boolean, (session: Session) => Ms, Phrases, Word?][] = [
+    ["connected_for", source.connected_for, false, (session) => session.connectedMs, ["connected", "not connected"]],
+    ["transaction_for", source.transaction_for, false, transactionMs, openPhrases, "transaction"],
+    ["query_for", source.query_for, true, queryMs, ["statement running", "no statement running"], "state"],
+    ["idle_for", source.idle_for, true, idle, ["idle", notIdle], "state"],
   ];
-  return ages.flatMap(([name, wantedMs, resets, read, phrase, word]) =>
+  return ages.flatMap(([name, wantedMs, resets, read, phrases, word]) =>
     wantedMs === undefined
       ? []
       : [
@@ -195,7 +197,7 @@ export function ageConditions(source: Conditions): Condition[] {
             gate: word === undefined ? undefined : { word, may: (session) => read(session) !== never },
             wanted: `at least ${spokenDuration(wantedMs)}`,
             distance: ({ session }) => remaining(read(session), wantedMs),
-            seen: ({ session }) => agePhrase(phrase, read(session)),
+            seen: ({ session }) => agePhrase(phrases, read(session)),
           }),
         ],
   );
@@ -208,10 +210,13 @@ export function remaining(ageMs: Ms, wantedMs: number): Distance {
   return Math.max(0, wantedMs - ageMs);
 }
 
-function agePhrase(phrase: string, ageMs: Ms): string {
+/** With an age, and where the age does not count. */
+type Phrases = readonly [phrase: string, without: string];
+const openPhrases: Phrases = ["transaction open", "no transaction open"];
+
+function agePhrase([phrase, without]: Phrases, ageMs: Ms): string {
   if (ageMs === null) return `${phrase} for an unknown time`;
-  // `not idle`, but `no transaction open`.
-  if (ageMs === never) return phrase.includes(" ") ? `no ${phrase}` : `not ${phrase}`;
+  if (ageMs === never) return without;
   return `${phrase} for ${spokenDuration(ageMs)}`;
 }
 

@@ -1,10 +1,12 @@
 import { type Condition, never, type Subject } from "./condition.ts";
 import type { Decision } from "./decision.ts";
 import { reasonOf } from "./evidence.ts";
+import { hoursRow } from "./explain-hours.ts";
 import type { ConditionExplanation, DecisionExplanation, RuleExplanation, Standing } from "./explanation.ts";
 import { incidentKey, subjectKey } from "./history.ts";
 import type { Circumstances } from "./plan.ts";
 import { type CompiledRule, distanceOf, type Finding } from "./rules.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 import { waitingText } from "./standing.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -29,18 +31,19 @@ export function explainRule(
       ? passedOver(condition, unread)
       : conditionOf(condition, subject, condition.distance(subject)),
   );
+  const before = preconditions(rule, { subject, standing, mode });
   return {
     rule: rule.rule.name,
     mode: modeOf(rule, mode),
     verdict: finding === null ? "not" : finding.inMs > 0 ? "will match" : "matched",
     inMs: finding === null || finding.inMs === 0 ? null : Math.ceil(finding.inMs),
-    conditions: [...preconditions(rule, standing), ...match].toSorted(byWeight),
+    conditions: [...before, ...match].toSorted(byWeight),
     except: except.toSorted((a, b) => exceptWeight(a) - exceptWeight(b)),
-    decision: decision === null ? null : decisionOf(decision, finding),
+    decision: decision === null ? null : later(rule, decisionOf(decision, finding), finding),
   };
 }
 
-/** A rule that has a decision about somebody whom no condition can be asked of: a prepared transaction, a hidden root. */
+/** A rule that has a decision about somebody whom no condition can be asked of: a prepared transaction that the rule is not about, a hidden root. */
 export function decidedOnly(
   rule: CompiledRule,
   { decision, mode }: Readonly<{ decision: Decision }> & Pick<Circumstances, "mode">,
@@ -62,8 +65,25 @@ function modeOf({ rule }: CompiledRule, mode: Circumstances["mode"]): RuleExplan
 
 const unread = "who waits for whom was not read in this look";
 
+type About = Readonly<{ subject: Subject; standing: Standing }> & Pick<Circumstances, "mode">;
+
 /** What a rule asks beside its `match`: here is the place for whatever else decides whether it is in force. */
-function preconditions(rule: CompiledRule, standing: Standing): readonly ConditionExplanation[] {
+function preconditions(rule: CompiledRule, { subject, standing, mode }: About): readonly ConditionExplanation[] {
+  return [
+    ...hoursRow(rule, subject.snapshot.atMs),
+    // A prepared transaction waits for nobody.
+    ...(subject.prepared === undefined ? rootRow(rule, standing) : []),
+    ...(rule.rule.probe === undefined ? [] : [probeRow(modeOf(rule, mode))]),
+  ];
+}
+
+/** No explanation runs a probe: what it will say is not known before the act. */
+function probeRow(mode: RuleExplanation["mode"]): ConditionExplanation {
+  const seen = mode === "observe" ? "is not run in observe" : "is asked just before the act";
+  return { name: "probe", wanted: "finds the way stuck", seen, holds: "passed over", inMs: null };
+}
+
+function rootRow(rule: CompiledRule, standing: Standing): readonly ConditionExplanation[] {
   if (rule.ownWait !== null && standing.kind !== "cycle") return [];
   const wanted = rule.ownWait === null ? "waits for nobody" : "no deadlock";
   const row = { name: "root", wanted, inMs: null };
@@ -103,6 +123,13 @@ function byWeight(a: ConditionExplanation, b: ConditionExplanation): number {
 
 function exceptWeight({ holds }: ConditionExplanation): number {
   return holds === "yes" ? 0 : holds === "unknown" ? 1 : 2;
+}
+
+/** Of one that will match and whose ladder then waits first: the act comes that much later. */
+function later({ rule }: CompiledRule, said: DecisionExplanation, finding: Finding | null): DecisionExplanation {
+  const step = rule.steps[said.step];
+  if (said.kind !== "wait" || finding === null || finding.inMs === 0 || typeof step !== "object") return said;
+  return { ...said, code: "ladder", why: `${said.action} ${spokenDuration(step.wait)} later, as its steps say` };
 }
 
 function decisionOf(decision: Decision, finding: Finding | null): DecisionExplanation {

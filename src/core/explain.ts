@@ -1,6 +1,8 @@
 import type { Decision } from "./decision.ts";
+import { foldChains } from "./explain-chains.ts";
+import { foreseen } from "./explain-hours.ts";
 import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
-import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./explanation.ts";
+import type { Basis, Explanation, Person, RuleExplanation, Scope, SessionExplanation } from "./explanation.ts";
 import { groupBy } from "./group-by.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
@@ -47,7 +49,9 @@ export function explaining(
   const ranked = everybody
     .filter((one) => (asked === null ? scope.all || rank(one, desk) !== null : isNamed(one, asked)))
     .toSorted(inOrder(desk));
-  const shown = scope.all || asked !== null ? ranked : ranked.slice(0, mostSessions);
+  const whole = scope.all || asked !== null;
+  const { listed: told, behind } = whole ? { listed: ranked, behind: [] } : foldChains(ranked, foldingOf(desk));
+  const shown = whole ? told : told.slice(0, mostSessions);
   const listed = new Set(ranked);
   const left = asked === null ? everybody.filter((one) => !listed.has(one)) : [];
   return {
@@ -58,7 +62,7 @@ export function explaining(
       config: circumstances.config,
       hindrances: hindrancesOf(question),
       gaps: snapshot.gaps,
-      rest: restOf(left, ranked.length - shown.length),
+      rest: { behind, busy: told.length - shown.length, ...restOf(left) },
     },
     sessions: eachOf(shown, desk),
   };
@@ -82,11 +86,12 @@ function deskOf(question: Question): Desk {
   const { snapshot, rules, history, circumstances } = question;
   const evaluation = evaluate(snapshot, rules, history);
   const { decisions } = judge({ snapshot, evaluation }, history, { rules, circumstances });
+  const later = foreseen(question);
   return {
     ...question,
     evaluation,
-    findings: groupBy(evaluation.findings, ({ subject }) => subject.session.key),
-    decisions: groupBy(decisions, (decision) => victimOf(decision).key),
+    findings: groupBy([...evaluation.findings, ...later.findings], ({ subject }) => subject.session.key),
+    decisions: groupBy([...decisions, ...later.decisions], (decision) => victimOf(decision).key),
     blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
     nameOf: namesIn(snapshot),
   };
@@ -100,7 +105,6 @@ function explainSession(session: Session, desk: Desk): SessionExplanation {
   const subject = { ...evaluation.subjectOf(session), graph };
   const never = neverText(session, nameOf, subjectKey(session) !== null);
   const { mode } = circumstances;
-  const found = foundOf(session.key, desk);
   return {
     who: personOf(session, show),
     standing,
@@ -108,8 +112,16 @@ function explainSession(session: Session, desk: Desk): SessionExplanation {
     protection: never === null ? (circumstances.protection(session)?.reason.text ?? null) : null,
     rules:
       never === null
-        ? rules.map((rule) => explainRule(rule, { subject, standing }, { ...found(rule), mode }))
-        : decidedRules(session.key, desk),
+        ? rules.map((rule) => explainRule(rule, { subject, standing }, { ...foundOf(rule, session.key, desk), mode }))
+        : rules.flatMap((rule) => decidedRule(rule, session.key, desk)),
+  };
+}
+
+function foundOf(rule: CompiledRule, node: NodeKey, { findings, decisions }: Desk): Found {
+  return {
+    // One that the end of the hours has stopped was not asked whether it matches.
+    finding: findings.get(node)?.find((one) => one.rule === rule && !one.halted) ?? null,
+    decision: decisions.get(node)?.find((one) => one.rule === rule.rule.name) ?? null,
   };
 }
 
@@ -119,39 +131,34 @@ function explainPrepared(prepared: Prepared, desk: Desk): SessionExplanation {
   const graph = remembering(evaluation.graph);
   const standing = standingOf(key, { snapshot, graph, nameOf });
   const session = standIn(prepared);
-  const subject = { ...evaluation.subjectOf(session), prepared, graph };
+  const subject = { ...evaluation.subjectOf(session), graph, prepared };
   const { mode } = circumstances;
-  const about = rules.filter(({ rule }) => rule.match.prepared !== undefined);
-  const explained = about.map((rule) =>
-    explainRule(rule, { subject, standing }, { ...foundOf(key, desk)(rule), mode }),
-  );
+  let reachable = false;
+  const explained = rules.flatMap((rule) => {
+    if (rule.rule.match.prepared === undefined) return decidedRule(rule, key, desk);
+    const said = explainRule(rule, { subject, standing }, { ...foundOf(rule, key, desk), mode });
+    reachable ||= rule.acts && mayMatch(said);
+    return [said];
+  });
   return {
     who,
     standing,
-    never: about.length > 0 ? null : "it is a prepared transaction, and has no session to signal",
-    protection: about.length > 0 ? (circumstances.protection(session)?.reason.text ?? null) : null,
-    rules: [...explained, ...decidedRules(key, desk, about)],
+    never: reachable ? null : "it is a prepared transaction, and has no session to signal",
+    protection: reachable ? (circumstances.protection(session)?.reason.text ?? null) : null,
+    rules: explained,
   };
 }
 
-function foundOf(key: NodeKey, { findings, decisions }: Desk): (rule: CompiledRule) => Found {
-  return (rule) => ({
-    finding: findings.get(key)?.find((one) => one.rule === rule) ?? null,
-    decision: decisions.get(key)?.find((one) => one.rule === rule.rule.name) ?? null,
-  });
+/** What stays as it is for as long as the prepared transaction does. */
+const lasting = new Set(["prepared.gid", "users", "databases"]);
+
+function mayMatch({ conditions }: RuleExplanation): boolean {
+  return !conditions.some(({ name, holds }) => lasting.has(name) && (holds === "no" || holds === "unknown"));
 }
 
-/** `but`: rules that are explained in full. */
-function decidedRules(
-  node: NodeKey,
-  { rules, decisions, circumstances: { mode } }: Desk,
-  but: readonly CompiledRule[] = [],
-) {
-  return rules.flatMap((rule) => {
-    if (but.includes(rule)) return [];
-    const decision = decisions.get(node)?.find((one) => one.rule === rule.rule.name);
-    return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
-  });
+function decidedRule(rule: CompiledRule, node: NodeKey, { decisions, circumstances: { mode } }: Desk) {
+  const decision = decisions.get(node)?.find((one) => one.rule === rule.rule.name);
+  return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
 }
 
 function personOf(session: Session, show: Question["show"]): Person {
@@ -192,6 +199,12 @@ function rank(one: Session | Prepared, { findings, decisions, blockers, evaluati
 
 const unranked = 7;
 
+/** Those of whom no rule has found anything: whoever is acted on is told in full. */
+function foldingOf(desk: Desk): Parameters<typeof foldChains>[1] {
+  const { evaluation, nameOf } = desk;
+  return { graph: evaluation.graph, nameOf, onlyWaits: (one) => [3, 4].includes(rank(one, desk) ?? unranked) };
+}
+
 function inOrder(desk: Desk) {
   const due = ({ key }: Session | Prepared) =>
     Math.min(longestMs, ...(desk.findings.get(key) ?? []).map(({ inMs }) => inMs));
@@ -211,11 +224,11 @@ function isNamed(one: Session | Prepared, asked: string): boolean {
   return one.pid === asked || `${one.pid},${one.sessionId}` === asked;
 }
 
-function restOf(left: readonly (Session | Prepared)[], busy: number): Explanation["rest"] {
+function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"], "behind" | "busy"> {
   const sessions = left.filter((one) => one.kind === "session");
   const own = sessions.filter((one) => one.own).length;
   const idle = sessions.filter((one) => !one.own && one.role === "client").length;
-  return { busy, idle, own, internal: sessions.length - own - idle };
+  return { idle, own, internal: sessions.length - own - idle };
 }
 
 /** What holds back every act on the target, and the successors of the last ones. */

@@ -21,7 +21,7 @@ export type ConditionExplanation = Readonly<{
   inMs: number | null;
 }>;
 
-/** The judge's decision; `why`: what it adds to the conditions. */
+/** The judge's decision, of a rule outside its hours the one when they begin; `why`: what it adds to the conditions. */
 export type DecisionExplanation = Readonly<{
   kind: Decision["kind"];
   by: Extract<Decision, { kind: "spare" }>["by"] | null;
@@ -103,6 +103,15 @@ export type Explanation = Readonly<{
   gaps: readonly string[];
   /** The most important first. */
   sessions: readonly SessionExplanation[];
-  /** How many are not among them. `busy`: they wait, block or are in a transaction, but there are too many. */
-  rest: Readonly<{ busy: number; idle: number; own: number; internal: number }>;
+  /**
+   * How many are not among them. `behind`: they only wait, as others do who are among them, and at whom their chain ends.
+   * `busy`: they wait, block or are in a transaction, but there are too many.
+   */
+  rest: Readonly<{
+    behind: readonly Readonly<{ root: string; sessions: number }>[];
+    busy: number;
+    idle: number;
+    own: number;
+    internal: number;
+  }>;
 }>;

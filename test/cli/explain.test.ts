@@ -87,8 +87,15 @@ test("of one session it tells every condition; the handle names it too, and one 
   });
   assertEnded(await explain(here, "999999999"), {
     code: 1,
-    err: /^lockwarden explain: no session "999999999" on app: it has ended, or is a process of the server's own/,
+    err: /^lockwarden explain: no session or prepared transaction "999999999" on app: it has ended, or is a process of/,
   });
+  for (const word of ["abc", "order-7,1", "-5"])
+    assertEnded(await explain(here, word), {
+      code: 1,
+      err: new RegExp(
+        `^lockwarden explain: no session or prepared transaction "${word}" on app; expected PID, PID,SESSIONID or the gid `,
+      ),
+    });
   await release();
 });
 
@@ -206,10 +213,15 @@ test("a recorded snapshot is judged by the config as it is, without a server", a
       err: new RegExp(`^lockwarden explain: ${file}.*${why}`),
     });
   }
-  assertEnded(await explain(here, "--from", join(here.folder, "none.json")), {
-    code: 1,
-    err: /none\.json/,
-  });
+  for (const [from, why] of [
+    [join(here.folder, "none.json"), "there is no such file"],
+    [join(here.folder, "none.jsonl"), "there is no such file"],
+    [join(file, "look.json"), "a part of its path is no folder"],
+    [here.folder, "it is a folder"],
+  ] as const) {
+    const err = `lockwarden explain: --from ${from}: ${why}; expected a file that lockwarden snapshot or the flight recorder has written\n`;
+    assert.deepEqual(await explain(here, "--from", from), { code: 1, signal: null, out: "", err });
+  }
   // Of a recording the latest look counts.
   const recording = join(here.folder, "looks.jsonl");
   const earlier = snapshot().session(1, { idle: "1s" }).build();
@@ -218,7 +230,44 @@ test("a recorded snapshot is judged by the config as it is, without a server", a
   assertEnded(latest, { code: 0, out: /stuck-login: matched; terminate is due now\n/ });
 });
 
-test("who may not ask the daemon looks himself", async (t) => {
+test("of a recording of several targets each one's latest look is explained", async () => {
+  const [unreachable, named] = ["postgres://lockwarden@127.0.0.1:1/app", '{name: NAME, url: "URL"}'];
+  const targets = (...names: readonly string[]) =>
+    `targets: [${names.map((name) => named.replace("NAME", name).replace("URL", unreachable)).join(", ")}]`;
+  const here = await place(`mode: enforce\n${targets("app", "ledger")}\n${stuckRule}`);
+  const look = snapshot().session(1, { idle: "40s" });
+  const early = snapshot().session(2, { idle: "1s" });
+  const lines = [
+    { ...early.build(), target: "app" },
+    { ...look.build(), target: "ledger" },
+    { ...look.later("5s").build(), target: "app" },
+  ].map((one) => `${JSON.stringify(one)}\n`);
+  for (const name of ["looks.jsonl", "looks.json"]) {
+    const file = join(here.folder, name);
+    await writeFile(file, lines.join(""));
+    const said = await explained(here, "--from", file);
+    assert.deepEqual(
+      said.map(({ target, at, sessions }) => [target, at.slice(11, 19), sessions.length]),
+      [
+        ["app", "12:00:05", 1],
+        ["ledger", "12:00:00", 1],
+      ],
+    );
+  }
+  const file = join(here.folder, "looks.jsonl");
+  await here.write(`mode: enforce\n${targets("ledger")}\n${stuckRule}`);
+  const one = await explain(here, "--from", file);
+  assertEnded(one, {
+    code: 0,
+    out: /^ledger at /,
+    err: /left out what was recorded on target app, but the config has ledger\n$/,
+  });
+  await here.write(`mode: enforce\n${targets("other")}\n${stuckRule}`);
+  const none = await explain(here, "--from", file);
+  assertEnded(none, { code: 1, err: /looks\.jsonl: recorded on target app, ledger, but the config has other\n$/ });
+});
+
+test("who may not ask the daemon looks himself, and is told so", async (t) => {
   const somebody = await ordinaryUser();
   if (typeof somebody === "string" || somebody.uid === undefined) return t.skip("needs a second user");
   const here = await place(config());
@@ -227,6 +276,14 @@ test("who may not ask the daemon looks himself", async (t) => {
   t.after(() => rm(own, { force: true }));
   await writeFile(own, `${config()}\nstate_dir: ${here.stateDir}\n`, { mode: 0o644 });
   const ended = await lockwarden(["explain", "--config", own], {}, somebody);
-  assertEnded(ended, { code: 0, out: /a first look without a daemon's memory/ });
+  assertEnded(ended, {
+    code: 0,
+    out: /a first look without a daemon's memory/,
+    err: /^warning: a daemon may run on \S+, but this user may not ask it: run this as the owner of \S+, or as root; what follows is a first look, without its memory\n$/,
+  });
+  assertEnded(await lockwarden(["explain", "--config", own, "--from", here.config], {}, somebody), {
+    code: 1,
+    err: /: this user may not read it; expected a file/,
+  });
   await stop(daemon);
 });

@@ -1,51 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { Explanation } from "../../src/core/explanation.ts";
 import { noHistory } from "../../src/core/history.ts";
 import { judge as judgeLook } from "../../src/core/judge.ts";
 import { evaluate } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { remembering, waitGraph } from "../../src/core/wait-graph.ts";
-import { explained } from "../support/explain.ts";
+import { blockOf, explained, ruleOf, stuck, stuckLogin, verdict } from "../support/explain.ts";
 import { judge } from "../support/judge.ts";
-import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";
+import { snapshot } from "../support/snapshot.ts";
 
-const stuckLogin = {
-  name: "stuck-login",
-  match: { state: "idle in transaction", idle_for: "30s", blocks: { tables: ["public.user_session"], for: "5s" } },
-  steps: ["terminate"],
-};
 const ddlJam = {
   name: "ddl-jam",
   match: { waits: { modes: ["AccessExclusiveLock"], for: "10s" }, blocks: { waiters: 5 } },
   steps: ["notify", { wait: "5s" }, "cancel"],
 };
 const rules = [stuckLogin, { ...ddlJam }];
-
-/** An abandoned transaction, 1, and one person who waits for its row, 2. */
-function stuck(idle = "40s", waited = "20s", described: object = {}): SnapshotBuilder {
-  return snapshot()
-    .session(1, { idle, ...described })
-    .session(2, { xact: waited, query_age: waited })
-    .waits(2, { on: 1, for: waited, table: "public.user_session" });
-}
-
-/** The block of one session, without the head and the foot. */
-function blockOf(text: string, pid: number): string {
-  return text.split("\n\n").find((block) => block.startsWith(`${pid},`)) ?? `nothing of ${pid} in\n${text}`;
-}
-
-/** What is said of the first rule about session 1. */
-function verdict(look: Snapshot, source: Parameters<typeof explained>[1], given: Parameters<typeof explained>[2] = {}) {
-  const said = blockOf(explained(look, source, given).text, 1);
-  return said.split("\n").find((line) => line.startsWith(`  ${(source.rules[0] as { name: string }).name}: `)) ?? said;
-}
-
-function ruleOf({ sessions }: Explanation, pid: string, name: string) {
-  const found = sessions.find(({ who }) => who.kind === "session" && who.pid === pid);
-  return found?.rules.find(({ rule }) => rule === name);
-}
 
 test("everybody who blocks, waits or is in a transaction is explained, the most urgent first, and the rest counted", () => {
   const look = stuck("8s", "7s")
@@ -69,7 +39,7 @@ test("everybody who blocks, waits or is in a transaction is explained, the most 
 2,65a.2  user app, database app, web from 10.0.0.1
   active for 0 ms; transaction open for 7 s, has written
   statement: update user_session set seen = now()
-  waits for ShareLock on public.user_session for 7 s, behind 1, the root
+  waits for a row of public.user_session (ShareLock) for 7 s, behind 1, the root
   stuck-login: not matched: waits itself behind 1, the root (fails root, state,
     idle_for, blocks.waiters, blocks.for)
   ddl-jam: not matched: waits for no such lock (fails waits, blocks.waiters)
@@ -168,6 +138,33 @@ test("when it will match depends on what it waits for", () => {
   }
 });
 
+test("without a daemon nobody is told, only would be", () => {
+  const source = { rules: [{ ...stuckLogin, steps: ["notify"] }] };
+  for (const basis of ["first look", "recording"] as const)
+    assert.equal(verdict(stuck().build(), source, { basis }), "  stuck-login: matched; people would be told");
+});
+
+test("who is not idle in a transaction is not said to be busy by a header that calls it idle", () => {
+  const look = stuck().session(3, { state: "idle", stateMs: 60_000 }).build();
+  const idleFor = (match: object) =>
+    ruleOf(
+      explained(look, { rules: [{ name: "idlers", match, steps: ["notify"] }] }, { all: true }).explanation,
+      "3",
+      "idlers",
+    )?.conditions.find(({ name }) => name === "idle_for")?.seen;
+  assert.equal(idleFor({ idle_for: "30s" }), "not idle in a transaction");
+  assert.equal(idleFor({ state: "idle", idle_for: "30s" }), "idle for 1 min");
+});
+
+test("a ladder that begins with a wait does not make what comes after it due at the match", () => {
+  const source = { rules: [{ ...stuckLogin, steps: [{ wait: "5s" }, "terminate"] }] };
+  const { text } = explained(stuck("8s", "7s").build(), source);
+  assert.match(
+    text.replace(/\n {4}(?! )/g, " "),
+    / {2}stuck-login: matches in 22 s, if it is still idle then; terminate 5 s later, as its steps say /,
+  );
+});
+
 test("what protects a session is said whether a rule matches it or not", () => {
   const look = stuck("40s", "20s", { superuser: true }).build();
   const { text } = explained(look, { rules: [ddlJam] });
@@ -208,7 +205,10 @@ test("an unknown never matches and spares, and both are said so", () => {
 test("a waiter in the middle of a chain is told behind whom, and who the root is", () => {
   const look = stuck().session(3, { xact: "9s" }).waits(3, { on: 2, for: "9s", table: "public.user_session" }).build();
   const { explanation, text } = explained(look, { rules: [stuckLogin] });
-  assert.match(text, /\n {2}waits for ShareLock on public\.user_session for 9 s, behind 2 \(the root is 1\)\n/);
+  assert.match(
+    text,
+    /\n {2}waits for a row of public\.user_session \(ShareLock\) for 9 s, behind 2\s+\(the\s+root\s+is 1\)\n/,
+  );
   assert.deepEqual(ruleOf(explanation, "3", "stuck-login")?.conditions[0], {
     name: "root",
     wanted: "waits for nobody",
@@ -255,7 +255,7 @@ test("Lockwarden's own sessions, workers and the server's processes say why they
   ] as const) {
     assert.ok(blockOf(text, pid).replace(/\n +/g, " ").includes(` never touched: ${why}`), text);
   }
-  assert.deepEqual(explanation.rest, { busy: 0, idle: 0, own: 0, internal: 0 });
+  assert.deepEqual(explanation.rest, { behind: [], busy: 0, idle: 0, own: 0, internal: 0 });
 });
 
 test("a prepared transaction in the way says what ends it", () => {
@@ -397,14 +397,55 @@ test("a graph that remembers answers as the graph does, for each node and kind o
       assert.deepEqual([...again.behind(node, locktypes)], [...graph.behind(node, locktypes)]);
 });
 
-test("a jam is cut to what people can read, and counted", () => {
-  let look = stuck();
-  for (let pid = 10; pid < 310; pid++) look = look.session(pid, { xact: "9s" }).waits(pid, { on: 1, for: "9s" });
+test("of those who only wait in one chain a few are told, and the rest counted by who they wait behind", () => {
+  let look = stuck().session(3, { xact: "1m" }).session(4, { xact: "9s" }).waits(4, { on: 3, for: "9s" });
+  for (let pid = 10; pid < 310; pid++) {
+    // As on a hot row: the first waits for the holder, all others in a queue behind the first.
+    const on = pid === 10 ? 1 : [10, ...(pid === 11 ? [] : [pid - 1])];
+    look = look.session(pid, { xact: "9s" }).waits(pid, { on, for: "9s" });
+  }
+  const { explanation, text } = explained(look.build(), { rules });
+  assert.equal(explanation.sessions.length, 8);
+  assert.deepEqual(explanation.rest.behind, [{ root: "1", sessions: 296 }]);
+  assert.equal(explanation.rest.busy, 0);
+  assert.match(text, /\nand 296 more that wait behind 1 \(--all shows them\)\n/);
+  assert.equal(explained(look.build(), { rules }, { all: true }).explanation.sessions.length, 304);
+  const rule = { name: "waiters", match: { waits: { for: "5s" } }, steps: ["notify"] };
+  assert.equal(explained(look.build(), { rules: [rule] }).explanation.sessions.length, 100);
+});
+
+test("what ends a chain may be a deadlock or somebody unseen, and its waiters are cut all the same", () => {
+  let look = snapshot().session(1, { xact: "1m" }).session(2, { xact: "1m" });
+  look = look.waits(1, { on: 2, for: "1m" }).waits(2, { on: 1, for: "1m" });
+  for (let pid = 10; pid < 20; pid++) look = look.session(pid, { xact: "9s" }).waits(pid, { on: 1, for: "9s" });
+  for (let pid = 20; pid < 30; pid++) look = look.session(pid, { xact: "9s" }).waits(pid, { on: [], for: "9s" });
+  const built = look.build();
+  const waits = (built.waits ?? []).map((wait) => ({ ...wait, hiddenBlocker: wait.blockers.length === 0 }));
+  const { explanation, text } = explained({ ...built, waits }, { rules });
+  assert.deepEqual(
+    explanation.rest.behind.map(({ sessions }) => sessions),
+    [7, 5],
+  );
+  assert.match(
+    text.replace(/\n +/g, " "),
+    /\nand 12 more that wait behind [12] and somebody who cannot be seen \(--all/,
+  );
+});
+
+test("too many are cut to what people can read, and counted", () => {
+  let look = snapshot();
+  for (let pid = 10; pid < 310; pid++) look = look.session(pid, { xact: "9s" });
   const { explanation, text } = explained(look.build(), { rules });
   assert.equal(explanation.sessions.length, 100);
-  assert.equal(explanation.rest.busy, 202);
-  assert.match(text, /and 202 more that wait, block or are in a transaction \(--all shows them\)/);
-  assert.equal(explained(look.build(), { rules }, { all: true }).explanation.sessions.length, 302);
+  assert.equal(explanation.rest.busy, 200);
+  assert.match(text, /and 200 more that wait, block or are in a transaction \(--all shows them\)/);
+  assert.equal(explained(look.build(), { rules }, { all: true }).explanation.sessions.length, 300);
+});
+
+test("a long duration does not run into its condition", () => {
+  const rule = { name: "slow", match: { state: "idle in transaction", transaction_for: "1h" }, steps: ["notify"] };
+  const { text } = explained(stuck("90s").build(), { rules: [rule] }, { session: "1" });
+  assert.match(text, /\n {4}in 58 min 30 s {2}transaction_for: [^]*\n {4}yes {13}root: /);
 });
 
 test("no line is wider than the terminal", () => {

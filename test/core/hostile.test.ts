@@ -11,6 +11,13 @@ test("a literal in dollar quotes is hidden whatever its tag is called", async ()
   assert.equal(show("select $a1$secret$a1$, $$secret$$, $é2$secret$é2$, $1"), "select ?, ?, ?, $1");
 });
 
+test("a literal that was cut off is hidden however many quotes are in it, and what stands before it is shown", async () => {
+  const show = await queryText("masked");
+  const text = `insert into t values (1, '{${'"secret":"secret",'.repeat(30)}`;
+  assert.equal(show(text), "insert into t values (?, …");
+  assert.equal(show(`select ${"/*".repeat(500)}`), "select …");
+});
+
 test("a transaction that never rests for long is not missed: its last change is guarded only where its idling counts", () => {
   const idle = (match: object) => {
     const rule = { name: "r", match: { ...match, blocks: { for: "5s" } }, steps: ["terminate"] };

@@ -263,7 +263,7 @@ for (const [name, sessions, expected, told] of [
     "of another state",
     `{pid: 1, query_for: 1m}, ${waiter}`,
     act,
-    ["look 0: terminate session 1 / nothing: rule r: idle_for: expected at least 30 s, got not idle"],
+    ["look 0: terminate session 1 / nothing: rule r: idle_for: expected at least 30 s, got not idle in a transaction"],
   ],
   [
     "of an unknown user",

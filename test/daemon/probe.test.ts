@@ -124,3 +124,15 @@ limits: {per_tick: ${most}}
     await stuck.release();
   });
 }
+
+test("a probe that comes with a reload is made ready at once, and told when it cannot be", async () => {
+  const here = await place(config(probeOf(1)));
+  const daemon = here.run();
+  await eventually(() => daemon.said().includes("nobody waits for a lock"));
+  assert.ok(!daemon.said().includes("a probe will not work"));
+  await here.write(config(probeOf(1)).replace("timeout: 300ms", "timeout: 300ms, database: nowhere"));
+  daemon.child.kill("SIGHUP");
+  await eventually(() => daemon.said().includes("a probe will not work"));
+  daemon.child.kill("SIGTERM");
+  await daemon.ended;
+});
