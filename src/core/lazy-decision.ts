@@ -12,17 +12,25 @@ const partsOf = new WeakMap<object, Parts>();
 const evidence = {
   enumerable: true,
   get(this: object) {
-    const parts = partsOf.get(this);
-    return parts === undefined ? undefined : (parts.evidence ??= evidenceOf(parts.finding));
+    const parts = ownParts(this);
+    return (parts.evidence ??= evidenceOf(parts.finding));
   },
 };
 const reason = {
   enumerable: true,
   get(this: object) {
-    const parts = partsOf.get(this);
-    return parts === undefined ? undefined : (parts.reason ??= parts.why());
+    const parts = ownParts(this);
+    return (parts.reason ??= parts.why());
   },
 };
+
+function ownParts(decision: object): Parts {
+  const parts = partsOf.get(decision);
+  if (parts !== undefined) return parts;
+  throw new Error(
+    "a decision's evidence or reason was asked of another object: expected a copy by spread, got one of its getters",
+  );
+}
 
 /** Whom it is about, without making the rest of its evidence. */
 export function victimOf(decision: Decision): Evidence["victim"] {

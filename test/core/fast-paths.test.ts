@@ -5,8 +5,8 @@ import { heldLocks } from "../../src/core/held-locks.ts";
 import { type Incident, noHistory, sessionIdentity, subjectKey } from "../../src/core/history.ts";
 import { remember } from "../../src/core/remember.ts";
 import { evaluate } from "../../src/core/rules.ts";
-import type { Session } from "../../src/core/session.ts";
-import type { Snapshot } from "../../src/core/snapshot.ts";
+import type { Relation, Session } from "../../src/core/session.ts";
+import type { Hold, Snapshot } from "../../src/core/snapshot.ts";
 import { waitGraph } from "../../src/core/wait-graph.ts";
 import { judge } from "../support/judge.ts";
 import { snapshot } from "../support/snapshot.ts";
@@ -152,6 +152,56 @@ test("the waiters that a filter counts are all that the whole queue behind a ses
     }),
   );
 });
+
+test("of those whom a rule counts the first, their number and the direct waits are what all of them show", () => {
+  fc.assert(
+    fc.property(looks, fc.integer({ min: 1, max: 4 }), (made, most) => {
+      const look = lookOf(made);
+      const graph = waitGraph(look);
+      const sessions = new Map(look.sessions.map((session) => [session.key, session]));
+      for (const { counted, count, nearest } of compiled.slice(6, 10)) {
+        for (const session of look.sessions) {
+          const from = { session, graph, sessions };
+          const all = counted(from);
+          assert.deepEqual(counted(from, most), all.slice(0, most));
+          assert.deepEqual([count(from), count(from)], [all.length, all.length]);
+          const direct = all.filter(({ depth }) => depth === 1).map(({ wait }) => wait);
+          assert.deepEqual(nearest(from), all.length === 0 ? null : direct);
+        }
+      }
+    }),
+  );
+});
+
+test("who holds such a lock is found among all locks at once as among each one's own", () => {
+  const hold = fc.record({
+    holder: fc.integer({ min: 0, max: 5 }).map(String),
+    mode: oneOf("AccessShareLock", "RowExclusiveLock", "SIReadLock"),
+    relation: oneOf(null, relationOf("a"), relationOf("b")),
+  });
+  fc.assert(
+    fc.property(fc.array(hold), oneOf("AccessShareLock", "SIReadLock"), oneOf(null, "a"), (made, mode, table) => {
+      const holds = made.map((one) => ({ ...one, lock: "l", locktype: "relation" }));
+      const locks = heldLocks(holds);
+      const fits = (one: Pick<Hold, "mode" | "relation">) =>
+        one.mode === mode && (one.relation?.name ?? null) === table;
+      const people = Array.from({ length: 6 }, (_, pid) => String(pid));
+      for (const pid of people)
+        assert.deepEqual(
+          locks.of(pid),
+          holds.filter(({ holder }) => holder === pid),
+        );
+      assert.deepEqual(
+        [...locks.holders(fits)].sort(),
+        people.filter((pid) => locks.of(pid).some(fits)),
+      );
+    }),
+  );
+});
+
+function relationOf(name: string): Relation {
+  return { database: "app", schema: "public", name, ancestors: [] };
+}
 
 test("a lineage grows by everybody behind it, in whatever order they are listed", () => {
   fc.assert(

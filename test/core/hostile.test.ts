@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { victimOf } from "../../src/core/lazy-decision.ts";
 import { newsOfDecision, toldBy } from "../../src/core/news.ts";
 import { maskDecision, queryText } from "../../src/query-text.ts";
 import { judge } from "../support/judge.ts";
@@ -62,6 +63,19 @@ test("in a jam nobody's statement is scanned before somebody asks for it, and ea
   assert.equal(JSON.stringify(first).includes("secret"), false);
   assert.equal(JSON.stringify(first), JSON.stringify(first));
   assert.equal(asked.length, new Set(asked).size);
+});
+
+test("a decision says why and about whom once masked or copied too, and never from a getter that is not its own", () => {
+  const rule = { name: "r", match: { idle_for: "5s" }, steps: ["terminate"] };
+  const [decision] = judge({ rules: [rule] }).look(snapshot().session(1, { idle: "1m" }).build()).decisions;
+  assert.ok(decision !== undefined);
+  const masked = maskDecision(decision, () => "…");
+  assert.deepEqual(masked.reason, decision.reason);
+  assert.deepEqual(Object.keys({ ...masked }).sort(), Object.keys(decision).sort());
+  assert.equal(victimOf(decision), decision.evidence.victim);
+  assert.equal(victimOf(masked), masked.evidence.victim);
+  const borrowed = Object.defineProperties({}, Object.getOwnPropertyDescriptors(decision));
+  assert.throws(() => JSON.stringify(borrowed), /asked of another object/);
 });
 
 test("what is news, and was told before, is known by one word that needs nobody's evidence", () => {
