@@ -1,5 +1,6 @@
 import type { Config } from "./config/schema.ts";
-import type { Decision } from "./core/decision.ts";
+import type { Decision, Evidence } from "./core/decision.ts";
+import { once } from "./core/once.ts";
 import type { Session } from "./core/session.ts";
 
 /** Query text as it may leave the process; null when nothing may. */
@@ -7,7 +8,8 @@ export type QueryText = (text: string) => string | null;
 
 /** Longest query text that is kept, in characters; the server's own default cut is 1,024 bytes. */
 const longest = 2_000;
-const mostCuts = 50;
+const mostCuts = 10;
+const mostKnown = 5_000;
 
 /** Loads PostgreSQL's own scanner (once, when it is first needed). */
 export async function queryText(mode: Config["query_text"]): Promise<QueryText> {
@@ -15,7 +17,20 @@ export async function queryText(mode: Config["query_text"]): Promise<QueryText> 
   if (mode === "plain") return (text) => text.slice(0, longest);
   const scanner = await import("libpg-query");
   await scanner.loadModule();
-  return (text) => masked(text.slice(0, longest), scanner.scanSync);
+  return remembering((text) => masked(text.slice(0, longest), scanner.scanSync));
+}
+
+/** Scanning takes time; in a jam the same statements are shown again and again, as everybody waits behind everybody. */
+function remembering(show: QueryText): QueryText {
+  const known = new Map<string, string | null>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    if (known.size >= mostKnown) known.clear();
+    const shown = show(text);
+    known.set(text, shown);
+    return shown;
+  };
 }
 
 type Scan = (text: string) => { tokens: readonly { start: number; end: number; tokenName: string }[] };
@@ -24,15 +39,18 @@ type Scan = (text: string) => { tokens: readonly { start: number; end: number; t
 function masked(text: string, scan: Scan): string {
   // With standard_conforming_strings off this would end elsewhere than the scanner believes.
   if (text.includes("\\'")) return firstWord(text);
-  let rest = text;
-  for (let cuts = 0; cuts < mostCuts && rest.trim() !== ""; cuts++) {
+  const openings = Array.from(text.matchAll(/['"$]|\/\*/g), ({ index }) => index);
+  let left = openings.length;
+  for (let cuts = 0; cuts < mostCuts; cuts++) {
+    const rest = text.slice(0, openings[left] ?? text.length);
+    if (rest.trim() === "") break;
     try {
       return rebuild(Buffer.from(rest), scan(rest).tokens) + (cuts === 0 ? "" : " …");
     } catch {
       // Cut off by the server in the middle of a token: its message would show what is to be hidden.
-      const last = Math.max(...["'", '"', "$", "/*"].map((opening) => rest.lastIndexOf(opening)));
-      if (last < 0) break;
-      rest = rest.slice(0, last);
+      if (left === 0) break;
+      // One opening, one more, then ever more at once: whoever writes hundreds of them must not keep others waiting.
+      left = Math.max(0, left - Math.ceil(2 ** (cuts - 2)));
     }
   }
   return firstWord(text);
@@ -64,13 +82,23 @@ function firstWord(text: string): string {
   return word === undefined ? "…" : `${word} …`;
 }
 
-/** The decision with every query text in its evidence as it may leave the process. */
+/** The decision with every query text in its evidence as it may leave the process; masked when somebody asks for it. */
 export function maskDecision<D extends Decision>(decision: D, show: QueryText): D {
-  const { evidence } = decision;
+  const evidence = once(() => maskEvidence(decision.evidence, show));
+  const parts = {
+    ...Object.getOwnPropertyDescriptors<Decision>(decision),
+    evidence: { get: evidence, enumerable: true },
+    // Its own getter knows only the decision that it belongs to.
+    reason: { get: () => decision.reason, enumerable: true },
+  };
+  return Object.defineProperties({}, parts) as D;
+}
+
+function maskEvidence(evidence: Evidence, show: QueryText): Evidence {
   const hide = (session: Session): Session => ({
     ...session,
     query: session.query === null ? null : show(session.query),
   });
   const victim = evidence.victim.kind === "session" ? hide(evidence.victim) : evidence.victim;
-  return { ...decision, evidence: { ...evidence, victim, waiters: evidence.waiters.map(hide) } };
+  return { ...evidence, victim, waiters: evidence.waiters.map(hide) };
 }

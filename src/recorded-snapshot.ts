@@ -77,6 +77,9 @@ const prepared: z.ZodType<Prepared> = z.object({
   user: z.string(),
   database: z.string(),
   ageMs: ms,
+  preparedAt: text.exactOptional(),
+  superuser: z.boolean().nullable().exactOptional(),
+  xminAge: z.number().nullable().exactOptional(),
 });
 
 const hold: z.ZodType<Hold> = z.object({

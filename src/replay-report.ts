@@ -128,8 +128,15 @@ function tallyText({ acts, heldBack, told }: Tally): string {
 
 function caseLines(one: ReplayReport["cases"][number]): readonly string[] {
   const { session, target, before, after } = one;
-  const who = `${session.pid ?? "?"},${session.sessionId} (${session.user ?? "unknown user"}, ${session.application || "no application name"})`;
-  return [`  ${target}: session ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one)];
+  const who =
+    session.gid === null
+      ? sessionText(session)
+      : `prepared transaction ${session.gid} (${session.user ?? "unknown user"})`;
+  return [`  ${target}: ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one)];
+}
+
+function sessionText({ pid, sessionId, user, application }: Case["session"]): string {
+  return `session ${pid ?? "?"},${sessionId} (${user ?? "unknown user"}, ${application || "no application name"})`;
 }
 
 function deedLines(side: "before" | "now", deed: Deed | null, one: ReplayReport["cases"][number]): readonly string[] {

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { request } from "../control-socket.ts";
 import type { Answers, Request } from "../daemon/control.ts";
 import { errorCode } from "../owned-file.ts";
@@ -21,6 +22,9 @@ export async function askDaemon<Question extends Request>(
   }
 }
 
+/** What to do with a config that is not the daemon's. */
+const otherConfig = "what another one would say: lockwarden snapshot --out FILE, then explain --from FILE, or replay";
+
 export type Asking = Readonly<{ file: string; digest: string; warn(text: string): void }>;
 
 /** Whether a daemon runs on this state folder; one that goes by another config is warned of. */
@@ -28,9 +32,11 @@ export async function findDaemon(stateDir: string, { file, digest, warn }: Askin
   const status = await askDaemon(stateDir, { command: "status" });
   if (status === null) return false;
   if (status.config !== digest) {
+    const same = resolve(file) === status.file;
+    const way = same ? "to make it read that, send it SIGHUP" : `its own is ${status.file}; ${otherConfig}`;
     warn(
       `the daemon (pid ${status.pid}) goes by the config that it has read (digest ${status.config}), ` +
-        `not by ${file} as it is now (digest ${digest}); to make it read that, send it SIGHUP`,
+        `not by ${file} as it is now (digest ${digest}); ${way}`,
     );
   }
   return true;

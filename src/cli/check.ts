@@ -119,7 +119,7 @@ function daemonFound({ daemon }: StateSurvey, digest: string): readonly Found[] 
   const same = daemon.config === digest;
   const config = same
     ? "by this very config"
-    : `by another config (digest ${String(daemon.config)}); SIGHUP makes it read this one`;
+    : `by another config (digest ${String(daemon.config)}): ${String("file" in daemon ? daemon.file : "unknown")}, which SIGHUP makes it read anew`;
   return [{ mark: "note", text: `a daemon runs there (pid ${String(daemon.pid)}${mode}), ${config}` }];
 }
 

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { startDaemon } from "../daemon/daemon.ts";
 import { createLog } from "../daemon/log.ts";
 import { systemdNotifier } from "../daemon/systemd.ts";
@@ -24,12 +25,19 @@ export const run: CommandSpec = {
     const notifier = systemdNotifier(process.env, { onFailure: (text) => log.warn({}, text) });
     const stateDir = stateDirOf(first.config);
     // Before the daemon begins: a signal that comes while it starts must not be lost, or kill it half way.
-    const stopped = new Promise<string>((resolve) => {
-      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => resolve(name));
+    const stopped = new Promise<string>((stop) => {
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.on(name, () => stop(name));
     });
     let reload = (): Promise<void> => Promise.resolve();
     process.on("SIGHUP", () => void reload());
-    const daemon = await startDaemon({ first, load: () => readConfig(file), stateDir, log, notifier });
+    const daemon = await startDaemon({
+      first,
+      load: () => readConfig(file),
+      file: resolve(file),
+      stateDir,
+      log,
+      notifier,
+    });
     if (daemon.kind === "busy") {
       output.err(`lockwarden run: ${daemon.text}`);
       return exitCodes.failed;

@@ -21,6 +21,7 @@ const deepest = 10;
 /** Deeper than this nothing is indented further. */
 const deepestGuides = 20;
 const longestName = 80;
+const longestOfWaiter = 20;
 const longestQuery = 240;
 
 /** One target's forest for people. */
@@ -158,9 +159,9 @@ function who(session: Session): string {
 }
 
 /** The application of a client, the kind of a process of the server's own. */
-function whatText({ role, application, backendType }: Session): string {
+function whatText({ role, application, backendType }: Session, longest = longestName): string {
   const isOwn = role === "internal" || role === "replication";
-  return plainText((isOwn ? backendType : application) ?? "", longestName);
+  return plainText((isOwn ? backendType : application) ?? "", longest);
 }
 
 function stateText(session: Session): string {
@@ -256,14 +257,15 @@ function handle({ pid, sessionId }: Session): string {
   return `${pid ?? "?"},${sessionId}`;
 }
 
+/** Of a waiter: how long it waits and for what comes behind it, and is to be seen at 80 columns. */
 function personText(session: Session): string {
-  const user = session.user === null ? "" : shortText(session.user);
-  const what = whatText(session);
+  const user = session.user === null ? "" : shortText(session.user, longestOfWaiter);
+  const what = whatText(session, longestOfWaiter);
   return what === "" || user === "" ? what || user || "unknown user" : `${what} (${user})`;
 }
 
-function shortText(text: string): string {
-  return plainText(text, longestName) || "?";
+function shortText(text: string, longest = longestName): string {
+  return plainText(text, longest) || "?";
 }
 
 function sessions(count: number): string {

@@ -1,8 +1,9 @@
 import type { Conditions } from "../config/schema.ts";
 import { anyGlob } from "./glob.ts";
+import type { HeldLocks } from "./held-locks.ts";
 import type { History } from "./history.ts";
 import { isIdleInTransaction, type Ms, type NodeKey, type Prepared, type Session, type Text } from "./session.ts";
-import type { Hold, Snapshot } from "./snapshot.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { WaitGraph } from "./wait-graph.ts";
 
@@ -20,12 +21,14 @@ export type Subject = Readonly<{
   graph: WaitGraph;
   sessions: ReadonlyMap<NodeKey, Session>;
   history: History;
-  /** Its own granted locks; null: not read in this look. */
-  holds: readonly Hold[] | null;
+  /** What `subjectKey` says of the session. */
+  key: string | null;
+  /** Everybody's granted locks; null: not read in this look. */
+  locks: HeldLocks | null;
 }>;
 
 /** What decides whom a session blocks, and since when. */
-export type Blocker = Omit<Subject, "holds">;
+export type Blocker = Omit<Subject, "locks">;
 
 /** One word of a session, by which rules are ruled out for all sessions that share it. */
 export type Word = "state" | "transaction" | "user" | "database" | "application" | "backendType";

@@ -16,37 +16,30 @@ export function evidenceOf(finding: Finding): Evidence {
   const { subject, rule } = finding;
   const { snapshot, session } = subject;
   const own = rule.ownWait?.(subject) ?? null;
-  const counted = firstOf(rule.counted(subject), mostWaiters);
+  const counted = rule.counted(subject, mostWaiters);
   const waiters = counted.map(({ waiter }) => subject.sessions.get(waiter)).filter((person) => person !== undefined);
   return {
     at: snapshot.at,
     serverId: snapshot.serverId,
     victim: subject.prepared ?? session,
-    holds: (subject.holds ?? []).slice(0, mostHolds),
+    holds: (subject.locks?.of(session.key) ?? []).slice(0, mostHolds),
     waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)],
     waiters,
   };
-}
-
-function firstOf<T>(items: Iterable<T>, most: number): readonly T[] {
-  const found: T[] = [];
-  for (const item of items) {
-    if (found.length >= most) break;
-    found.push(item);
-  }
-  return found;
 }
 
 /** What the signalling statement re-checks: all that the rule relied on. */
 export function guardOf(finding: Finding, protectMaintenance: boolean): Guard {
   const { rule, subject } = finding;
   const { session } = subject;
-  const { match } = rule.rule;
+  const { match, except } = rule.rule;
   const own = rule.ownWait?.(subject) ?? null;
   return {
     // A transaction that never rests for long is the same for all that; without one, the last change is all there is.
     sinceState: isIdle(session) && (match.idle_for !== undefined || session.transaction.kind === "none"),
-    sinceQuery: session.state === "active" && (match.query_for !== undefined || match.query !== undefined),
+    // The next statement of the same transaction may be one that `except` spares.
+    sinceQuery:
+      session.state === "active" && [match.query_for, match.query, except?.query].some((one) => one !== undefined),
     blocks: match.blocks === undefined ? null : blocksGuard(finding, match.blocks.waiters),
     waits: own === null ? null : { lock: own.lock, mode: own.mode, waitAt: own.waitAt },
     notMaintenance: protectMaintenance,
@@ -56,14 +49,20 @@ export function guardOf(finding: Finding, protectMaintenance: boolean): Guard {
 function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
   const { subject, rule } = finding;
   const locktypes = new Set<string>(rule.rule.match.blocks?.locktypes ?? []);
-  const counted = new Set(Array.from(rule.counted(subject), ({ waiter }) => waiter));
-  const behind = subject.graph.behind(subject.session.key, locktypes);
-  const hops = new Map<NodeKey, Behind>(Array.from(behind, (hop) => [hop.waiter, hop]));
+  // Some more than are needed: one that has left by then does not spoil the rest.
+  const counted = new Set(Array.from(rule.counted(subject, waiters * 2 + 20), ({ waiter }) => waiter));
+  const last = [...counted].at(-1);
+  const hops = new Map<NodeKey, Hop>();
+  if (last !== undefined) {
+    subject.graph.walk(subject.session.key, locktypes, (hop) => {
+      hops.set(hop.waiter, hop);
+      return hop.waiter === last;
+    });
+  }
   const edges = new Map<NodeKey, GuardEdge>();
   let covered = 0;
-  // Some more than are needed: one that has left by then does not spoil the rest.
   for (const waiter of counted) {
-    if (covered >= waiters * 2 + 20 || edges.size >= mostEdges) break;
+    if (edges.size >= mostEdges) break;
     covered++;
     // Every hop from this waiter to the victim, so that a soft edge between them is confirmed too.
     for (let hop = hops.get(waiter); hop !== undefined; hop = hops.get(hop.blocker)) {
@@ -74,8 +73,10 @@ function blocksGuard(finding: Finding, waiters: number): Guard["blocks"] {
   return { edges: [...edges.values()], waiters: Math.min(waiters, covered) };
 }
 
+type Hop = Omit<Behind, "depth">;
+
 function guardEdge(
-  hop: Behind,
+  hop: Hop,
   { sessions, prepared }: Pick<Finding["subject"], "sessions" | "prepared">,
   counted: ReadonlySet<NodeKey>,
 ): GuardEdge | null {
@@ -92,7 +93,8 @@ export function reasonOf(finding: Finding): Reason {
   const seen = rule.match.filter((condition) => condition.name !== "state").map((condition) => condition.seen(subject));
   const state = session.state === null ? [] : [session.state];
   const text = [...state, ...seen].join(", ");
-  const [first] = rule.rule.match.blocks === undefined ? [] : rule.counted(subject);
+  const aboutBlockers = rule.rule.match.blocks !== undefined;
+  const [first] = aboutBlockers ? rule.counted(subject, 1) : [];
   const { transaction } = session;
   return {
     code: inMs === 0 ? "matched" : "pending",
@@ -102,7 +104,7 @@ export function reasonOf(finding: Finding): Reason {
       stateMs: session.stateMs,
       transactionMs: transaction.kind === "open" ? transaction.ageMs : null,
       relation: first === undefined ? null : relationText(first.wait),
-      waiters: rule.rule.match.blocks === undefined ? null : [...rule.counted(subject)].length,
+      waiters: aboutBlockers ? rule.count(subject) : null,
     },
   };
 }

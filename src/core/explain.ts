@@ -4,8 +4,10 @@ import type { Basis, Explanation, Person, Scope, SessionExplanation } from "./ex
 import { groupBy } from "./group-by.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
+import { victimOf } from "./lazy-decision.ts";
 import { overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
+import { standIn } from "./prepared.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
 import type { NodeKey, Prepared, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -84,24 +86,21 @@ function deskOf(question: Question): Desk {
     ...question,
     evaluation,
     findings: groupBy(evaluation.findings, ({ subject }) => subject.session.key),
-    decisions: groupBy(decisions, ({ evidence }) => evidence.victim.key),
+    decisions: groupBy(decisions, (decision) => victimOf(decision).key),
     blockers: new Set((snapshot.waits ?? []).flatMap((wait) => wait.blockers.map(({ node }) => node))),
     nameOf: namesIn(snapshot),
   };
 }
 
 function explainSession(session: Session, desk: Desk): SessionExplanation {
-  const { snapshot, rules, circumstances, evaluation, findings, decisions, nameOf, show } = desk;
+  const { snapshot, rules, circumstances, evaluation, nameOf, show } = desk;
   // Every rule and condition asks who is behind it, and in a jam that is thousands.
   const graph = remembering(evaluation.graph);
   const standing = standingOf(session.key, { snapshot, graph, nameOf });
   const subject = { ...evaluation.subjectOf(session), graph };
   const never = neverText(session, nameOf, subjectKey(session) !== null);
   const { mode } = circumstances;
-  const found = (rule: CompiledRule): Found => ({
-    finding: findings.get(session.key)?.find((one) => one.rule === rule) ?? null,
-    decision: decisions.get(session.key)?.find((one) => one.rule === rule.rule.name) ?? null,
-  });
+  const found = foundOf(session.key, desk);
   return {
     who: personOf(session, show),
     standing,
@@ -114,21 +113,42 @@ function explainSession(session: Session, desk: Desk): SessionExplanation {
   };
 }
 
-function explainPrepared({ key, ...prepared }: Prepared, desk: Desk): SessionExplanation {
-  const { snapshot, evaluation, nameOf, decisions } = desk;
-  // A rule about prepared transactions themselves is not stopped by this.
-  const reachable = decisions.get(key)?.some(({ kind }) => kind !== "spare") === true;
+function explainPrepared(prepared: Prepared, desk: Desk): SessionExplanation {
+  const { snapshot, rules, circumstances, evaluation, nameOf } = desk;
+  const { key, ...who } = prepared;
+  const graph = remembering(evaluation.graph);
+  const standing = standingOf(key, { snapshot, graph, nameOf });
+  const session = standIn(prepared);
+  const subject = { ...evaluation.subjectOf(session), prepared, graph };
+  const { mode } = circumstances;
+  const about = rules.filter(({ rule }) => rule.match.prepared !== undefined);
+  const explained = about.map((rule) =>
+    explainRule(rule, { subject, standing }, { ...foundOf(key, desk)(rule), mode }),
+  );
   return {
-    who: prepared,
-    standing: standingOf(key, { snapshot, graph: evaluation.graph, nameOf }),
-    never: reachable ? null : "it is a prepared transaction, and has no session to signal",
-    protection: null,
-    rules: decidedRules(key, desk),
+    who,
+    standing,
+    never: about.length > 0 ? null : "it is a prepared transaction, and has no session to signal",
+    protection: about.length > 0 ? (circumstances.protection(session)?.reason.text ?? null) : null,
+    rules: [...explained, ...decidedRules(key, desk, about)],
   };
 }
 
-function decidedRules(node: NodeKey, { rules, decisions, circumstances: { mode } }: Desk) {
+function foundOf(key: NodeKey, { findings, decisions }: Desk): (rule: CompiledRule) => Found {
+  return (rule) => ({
+    finding: findings.get(key)?.find((one) => one.rule === rule) ?? null,
+    decision: decisions.get(key)?.find((one) => one.rule === rule.rule.name) ?? null,
+  });
+}
+
+/** `but`: rules that are explained in full. */
+function decidedRules(
+  node: NodeKey,
+  { rules, decisions, circumstances: { mode } }: Desk,
+  but: readonly CompiledRule[] = [],
+) {
   return rules.flatMap((rule) => {
+    if (but.includes(rule)) return [];
     const decision = decisions.get(node)?.find((one) => one.rule === rule.rule.name);
     return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
   });
@@ -208,7 +228,7 @@ function hindrancesOf({ snapshot, history, circumstances }: Question): Explanati
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],
   ];
-  const over = overLimit(useLimits(acts, limits, atMs), "", limits);
+  const over = overLimit(useLimits(acts, limits, atMs), () => "", limits);
   const active = cooldowns.filter(({ untilMs }) => untilMs > atMs);
   return [
     ...switches.filter(([holds]) => holds).map(([, code, text]) => ({ code, text })),

@@ -18,6 +18,8 @@ export type Incident = Readonly<{
   cancelled: boolean;
   /** The ladder is at its end, or what remains is for a person. */
   done: boolean;
+  /** So often its last step could not be sent. */
+  failures?: number;
   /** What people were told last, so that they are told once. */
   told: string | null;
   /** It matched in the last look. */
@@ -43,13 +45,15 @@ export type Freedom = Readonly<{ sinceMs: number | null; waited: boolean }>;
 
 export type History = Readonly<{
   serverId: string | null;
-  /** `rule subject` → since when it has continuously blocked somebody, as the rule counts them. */
-  blocking: ReadonlyMap<string, number>;
+  /** Rule → subject → since when it has continuously blocked somebody, as the rule counts them. */
+  blocking: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** Transaction (or session without one) → what was seen of its own waiting. */
   freedom: ReadonlyMap<string, Freedom>;
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
+  /** Rule → when its probe spared somebody, unless it has found the way stuck since. */
+  probes: ReadonlyMap<string, number>;
 }>;
 
 export const noHistory: History = {
@@ -59,6 +63,7 @@ export const noHistory: History = {
   incidents: new Map(),
   acts: [],
   cooldowns: [],
+  probes: new Map(),
 };
 
 /** What is still true on this server: after a failover or a restart nothing seen before is, but who was signalled counts on. */
@@ -70,7 +75,7 @@ export function onServer(history: History, serverId: string): History {
 export function afterReconnect(history: History): History {
   const incidents = new Map<string, Incident>();
   for (const [key, incident] of history.incidents) {
-    incidents.set(key, { ...incident, step: 0, cancelled: false, done: false, matched: false });
+    incidents.set(key, { ...incident, step: 0, cancelled: false, failures: 0, done: false, matched: false });
   }
   return { ...history, blocking: new Map(), freedom: new Map(), incidents };
 }
@@ -89,6 +94,28 @@ export function sessionIdentity(session: Session): string {
 
 export function incidentKey(rule: string, subject: string): string {
   return `${rule} ${subject}`;
+}
+
+/** A rule's dealings with a subject that it has not matched so far. */
+export function unopened(rule: string, subject: string, atMs: number): Incident {
+  return {
+    key: incidentKey(rule, subject),
+    rule,
+    subject,
+    openedMs: atMs,
+    step: 0,
+    stepSinceMs: atMs,
+    cancelled: false,
+    done: false,
+    told: null,
+    matched: false,
+  };
+}
+
+/** Whether a session is one of these connections. Most are not, which their pid already says. */
+export function isIn(lineage: ReadonlySet<string>): (session: Session) => boolean {
+  const pids = new Set(Array.from(lineage, (identity) => identity.slice(0, identity.indexOf(" "))));
+  return (session) => pids.has(session.pid ?? "?") && lineage.has(sessionIdentity(session));
 }
 
 /** The repeat offender: same user, application and client; of prepared transactions the same owner. */

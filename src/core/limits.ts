@@ -34,7 +34,7 @@ export function useLimits(acts: readonly Act[], limits: Config["limits"], atMs: 
 /** Why one more act is one too many; null when it is not. */
 export function overLimit(
   use: LimitUse,
-  who: string,
+  who: () => string,
   limits: Config["limits"],
 ): Readonly<{ code: string; text: string }> | null {
   if (use.tick() >= limits.per_tick)
@@ -42,7 +42,7 @@ export function overLimit(
   if (use.minute() >= limits.per_minute)
     return { code: "limit-per-minute", text: `limit of ${limits.per_minute} per minute reached` };
   const { times, within } = limits.repeat;
-  if (use.repeats(who) < times) return null;
+  if (use.repeats(who()) < times) return null;
   return {
     code: "limit-repeat",
     text: `this user, application and client was signalled ${times} times within ${spokenDuration(within)}`,

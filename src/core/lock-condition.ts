@@ -10,13 +10,13 @@ import {
   truth,
   unknown,
 } from "./condition.ts";
-import { anyGlob } from "./glob.ts";
-import { atMost, incidentKey, subjectKey } from "./history.ts";
+import { countedWaiters } from "./counted-waiters.ts";
+import type { HeldLocks } from "./held-locks.ts";
+import { atMost } from "./history.ts";
 import { tablePattern, waitsOn } from "./relation.ts";
-import { isIdle, type NodeKey, type Relation, type Session } from "./session.ts";
+import { isIdle, type NodeKey } from "./session.ts";
 import type { Hold, LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
-import type { Behind, WaitGraph } from "./wait-graph.ts";
 
 /** Conditions on the locks that a session holds, waits for, or blocks others with. */
 export function lockConditions(source: Conditions, context: ConditionContext): Condition[] {
@@ -29,13 +29,19 @@ export function lockConditions(source: Conditions, context: ConditionContext): C
 
 function holdsConditions(holds: Conditions["holds"]): Condition[] {
   if (holds === undefined) return [];
-  const table = holds.tables === undefined ? () => true : tablePattern(holds.tables);
+  const table = holds.tables === undefined ? null : tablePattern(holds.tables);
   const modes = holds.modes === undefined ? null : new Set<string>(holds.modes);
-  const fits = (hold: Hold) =>
-    hold.mode !== "SIReadLock" &&
-    (modes === null || modes.has(hold.mode)) &&
-    (holds.tables === undefined || (hold.relation !== null && table(hold.relation)));
-  const found = (subject: Subject) => subject.holds?.find(fits);
+  const fits = ({ mode, relation }: Pick<Hold, "mode" | "relation">) =>
+    mode !== "SIReadLock" &&
+    (modes === null || modes.has(mode)) &&
+    (table === null || (relation !== null && table(relation)));
+  // Of all locks of a look once, instead of each session's own locks again for each rule.
+  const known = new WeakMap<HeldLocks, ReadonlySet<NodeKey>>();
+  const holders = (locks: HeldLocks) => {
+    const found = known.get(locks) ?? locks.holders(fits);
+    known.set(locks, found);
+    return found;
+  };
   return [
     plain({
       name: "holds",
@@ -43,9 +49,9 @@ function holdsConditions(holds: Conditions["holds"]): Condition[] {
       wanted: [holds.modes?.join(" or ") ?? "a lock", holds.tables?.join(" or ")]
         .filter((part) => part !== undefined)
         .join(" on "),
-      distance: (subject) => (subject.holds === null ? unknown : truth(found(subject) !== undefined)),
-      seen: (subject) => {
-        const hold = found(subject);
+      distance: ({ locks, session }) => (locks === null ? unknown : truth(holders(locks).has(session.key))),
+      seen: ({ locks, session }) => {
+        const hold = locks?.of(session.key).find(fits);
         if (hold === undefined) return "holds no such lock";
         return `holds ${hold.mode}${hold.relation === null ? "" : ` on ${hold.relation.schema}.${hold.relation.name}`}`;
       },
@@ -99,62 +105,20 @@ function waitsConditions(source: Conditions["waits"], context: ConditionContext)
   ];
 }
 
-type BlocksSource = NonNullable<Conditions["blocks"]>;
-
-/** Whose waiters, and in which graph. */
-export type CountedFrom = Pick<Blocker, "graph" | "sessions"> & Readonly<{ session: Pick<Session, "key"> }>;
-
-/** The waiters behind a session that a rule's `blocks` counts, nearest first; there may be thousands, so take only what is needed. */
-export function countedWaiters(source: BlocksSource, certain: boolean): (subject: CountedFrom) => Iterable<Behind> {
-  const table: ((relation: Relation) => boolean) | null =
-    source.tables === undefined ? null : tablePattern(source.tables);
-  const users = source.users === undefined ? null : anyGlob(source.users);
-  const applications = source.applications === undefined ? null : anyGlob(source.applications);
-  const locktypes = new Set<string>(source.locktypes);
-  const counts = ({ waiter, wait }: Pick<Behind, "waiter" | "wait">, sessions: Blocker["sessions"]): boolean => {
-    const person = sessions.get(waiter);
-    if (person === undefined || person.role !== "client" || person.own) return false;
-    if (users !== null && (person.user === null || !users(person.user))) return false;
-    if (applications !== null && (person.application === null || !applications(person.application))) return false;
-    return table === null || waitsOn(wait, table, certain);
-  };
-  const anybody = table === null && users === null && applications === null;
-  // Where most waiters do not count, one pass over them says who has some that do. Without it, each of a long queue would be
-  // asked about everybody behind it.
-  const lookedAt = new WeakMap<WaitGraph, (node: NodeKey) => boolean>();
-  const hasSome = (graph: WaitGraph, sessions: Blocker["sessions"]) => {
-    const known = lookedAt.get(graph);
-    if (known !== undefined) return known;
-    const waiters = [...graph.waiters()].filter((waiter) =>
-      graph.waitsOf(waiter).some((wait) => counts({ waiter, wait }, sessions)),
-    );
-    const found = graph.aheadOf(waiters, locktypes);
-    lookedAt.set(graph, found);
-    return found;
-  };
-  function* all({ session, graph, sessions }: CountedFrom) {
-    for (const behind of graph.behind(session.key, locktypes)) if (counts(behind, sessions)) yield behind;
+/**
+ * How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows;
+ * null: it blocks nobody. `direct`: those waits, null when it blocks nobody near or far.
+ */
+export function blockedMs(rule: string, subject: Blocker, direct: readonly LockWait[] | null): number | null {
+  if (direct === null) return null;
+  const { key, snapshot, history } = subject;
+  const since = key === null ? undefined : history.blocking.get(rule)?.get(key);
+  let longestMs = since === undefined ? 0 : snapshot.atMs - since;
+  for (const wait of direct) {
+    const waitMs = wait.waitMs ?? 0;
+    if (waitMs > longestMs) longestMs = Math.max(longestMs, atMost(waitMs, boundMs(subject, wait)));
   }
-  return (from) => (anybody || hasSome(from.graph, from.sessions)(from.session.key) ? all(from) : none);
-}
-
-const none: readonly Behind[] = [];
-
-/** How long this transaction has continuously blocked one that the rule counts: as seen, or as a direct waiter's own wait shows; null: it blocks nobody. */
-export function blockedMs(rule: string, subject: Blocker, counted: Iterable<Behind>): number | null {
-  const { session, snapshot, history } = subject;
-  const direct: LockWait[] = [];
-  let blocks = false;
-  for (const { wait, depth } of counted) {
-    blocks = true;
-    if (depth > 1) break; // the nearest come first
-    direct.push(wait);
-  }
-  if (!blocks) return null;
-  const key = subjectKey(session);
-  const since = key === null ? undefined : history.blocking.get(incidentKey(rule, key));
-  const seen = since === undefined ? 0 : snapshot.atMs - since;
-  return direct.reduce((longest, wait) => Math.max(longest, atMost(wait.waitMs ?? 0, boundMs(subject, wait))), seen);
+  return longestMs;
 }
 
 /**
@@ -162,11 +126,11 @@ export function blockedMs(rule: string, subject: Blocker, counted: Iterable<Behi
  * taken. In the queue for a table all wait from their own beginning, behind one holder after the other: who has just got
  * the table blocks nobody for longer than it was seen to wait for nobody itself, or has been idle.
  */
-function boundMs({ session, snapshot, history, graph }: Blocker, wait: LockWait): number | null {
+function boundMs({ session, key, snapshot, history, graph }: Blocker, wait: LockWait): number | null {
   const ageMs = session.transaction.kind === "open" ? session.transaction.ageMs : session.connectedMs;
   if (session.role === "prepared") return ageMs; // it has had all of its locks since it was prepared
   if (!graph.isRoot(session.key)) return ageMs; // a rule for waiters: in the queue it has stood all the time
-  const freedom = history.freedom.get(subjectKey(session) ?? "");
+  const freedom = history.freedom.get(key ?? "");
   if (wait.locktype === "transactionid" && freedom?.waited !== true) return ageMs;
   const freeMs = typeof freedom?.sinceMs === "number" ? snapshot.atMs - freedom.sinceMs : 0;
   return atMost(isIdle(session) ? Math.max(freeMs, session.stateMs ?? 0) : freeMs, ageMs);
@@ -174,7 +138,7 @@ function boundMs({ session, snapshot, history, graph }: Blocker, wait: LockWait)
 
 function blocksConditions(source: Conditions["blocks"], context: ConditionContext): Condition[] {
   if (source === undefined) return [];
-  const count = countedWaiters(source, context.acts);
+  const { counted, count, nearest } = countedWaiters(source, context.acts);
   const where = source.tables === undefined ? "" : ` on ${source.tables.join(" or ")}`;
   const { for: wantedMs } = source;
   const locks = (subject: Subject, distance: () => Distance) =>
@@ -183,8 +147,8 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
     name: "blocks.waiters",
     needsLocks: true,
     wanted: `at least ${source.waiters}${where}`,
-    distance: (subject) => locks(subject, () => truth(hasAtLeast(source.waiters, count(subject)))),
-    seen: (subject) => `blocks ${sessionsText([...count(subject)].length)}${where}`,
+    distance: (subject) => locks(subject, () => truth(counted(subject, source.waiters).length >= source.waiters)),
+    seen: (subject) => `blocks ${sessionsText(count(subject))}${where}`,
   });
   if (wantedMs === undefined) return [waiters];
   return [
@@ -195,21 +159,15 @@ function blocksConditions(source: Conditions["blocks"], context: ConditionContex
       wanted: `at least ${spokenDuration(wantedMs)}`,
       distance: (subject) =>
         locks(subject, () => {
-          const ms = blockedMs(context.rule, subject, count(subject));
+          const ms = blockedMs(context.rule, subject, nearest(subject));
           return ms === null ? never : Math.max(0, wantedMs - ms);
         }),
       seen: (subject) => {
-        const ms = blockedMs(context.rule, subject, count(subject));
+        const ms = blockedMs(context.rule, subject, nearest(subject));
         return ms === null ? `blocks nobody${where}` : `has blocked for ${spokenDuration(ms)}`;
       },
     }),
   ];
-}
-
-function hasAtLeast(wanted: number, items: Iterable<unknown>): boolean {
-  let found = 0;
-  for (const _ of items) if (++found >= wanted) return true;
-  return false;
 }
 
 function sessionsText(count: number): string {

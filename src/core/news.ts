@@ -4,36 +4,38 @@ import { unreachable } from "./unreachable.ts";
 /** What people are to be told of a decision or its outcome; null when they need not be. */
 export type News = Readonly<{ phase: "opened" | "changed" | "resolved"; told: string; text: string }>;
 
+/** What people will have been told of it: the `told` of its news, if it is any. */
+export function toldBy(decision: Exclude<Decision, { kind: "wait" }>): string {
+  return decision.kind === "act" ? decision.action : decision.by;
+}
+
 /** A decision that does nothing is told when somebody stays stuck because of it. The caller tells each `told` of an incident once. */
 export function newsOfDecision(decision: Decision): News | null {
   if (decision.kind === "wait") return null;
-  const subject = subjectText(decision);
+  // Most decisions are no news: what was seen is put into words only for those that are.
+  const said = (before: string, between = ": ") => `${before}${subjectText(decision)}${between}${decision.reason.text}`;
   if (decision.kind === "act") {
-    return decision.action === "notify"
-      ? { phase: "opened", told: "notify", text: `${subject}: ${decision.reason.text}` }
-      : null;
+    return decision.action === "notify" ? { phase: "opened", told: toldBy(decision), text: said("") } : null;
   }
-  const stuck = decision.evidence.waiters.length > 0;
-  const opened = (text: string): News => ({ phase: "opened", told: decision.by, text });
+  const stuck = () => decision.evidence.waiters.length > 0;
+  const opened = (text: string): News => ({ phase: "opened", told: toldBy(decision), text });
   switch (decision.by) {
     case "observe":
-      return opened(`would ${decision.action} ${subject}: ${decision.reason.text}`);
+      return opened(said(`would ${decision.action} `));
     case "limit":
     case "paused":
     case "journal":
     case "idle":
     case "no-transaction":
-      return opened(`did not ${decision.action} ${subject}: ${decision.reason.text}`);
+      return opened(said(`did not ${decision.action} `));
     case "inactive":
-      return { phase: "changed", told: decision.by, text: `stopped at ${subject}: ${decision.reason.text}` };
+      return { phase: "changed", told: toldBy(decision), text: said("stopped at ") };
     case "protect":
     case "unknown":
-      return stuck ? opened(`left ${subject} alone: ${decision.reason.text}`) : null;
+      return stuck() ? opened(said("left ", " alone: ")) : null;
     case "probe":
       // The way is free: nothing that a person need know.
-      return decision.reason.code === "probe-works"
-        ? null
-        : opened(`did not ${decision.action} ${subject}: ${decision.reason.text}`);
+      return decision.reason.code === "probe-works" ? null : opened(said(`did not ${decision.action} `));
     case "except":
     case "follower":
     case "not-root":

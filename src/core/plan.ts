@@ -1,14 +1,14 @@
 import type { Config, Mode } from "../config/schema.ts";
-import type { ActDecision, Decision, Evidence, Reason, SpareBy } from "./decision.ts";
-import { evidenceOf, guardOf, reasonOf } from "./evidence.ts";
+import type { ActDecision, Decision, Reason, SpareBy } from "./decision.ts";
+import { guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
-import { type Cooldown, type History, type Incident, incidentKey, offender, sessionIdentity } from "./history.ts";
+import { type Cooldown, type History, isIn, offender, sessionIdentity, unopened } from "./history.ts";
 import { type Rung, rungAt } from "./ladder.ts";
+import { lazyDecision } from "./lazy-decision.ts";
 import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
-import { once } from "./once.ts";
 import type { CompiledRule, Finding } from "./rules.ts";
-import type { NodeKey } from "./session.ts";
+import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
@@ -32,36 +32,36 @@ export type Circumstances = Readonly<{
 /** What is to happen to every finding, oldest transaction first; nothing is done here. */
 export function plan(findings: readonly Finding[], history: History, circumstances: Circumstances): Decision[] {
   const use: LimitUse = useLimits(history.acts, circumstances.limits, circumstances.atMs);
-  const taken = new Map<string, string>();
+  const taken = new Map<NodeKey, string>();
   const oldest = new Set<string>();
   const mayBeSuccessor = successors();
-  return [...findings].sort(byAge).map((finding) => {
-    const draft = draftOf(finding, history, circumstances);
+  return inTurn(findings, history).map((finding) => {
+    const judged = judgedBy(finding, history, circumstances);
+    const ready = draftOf(judged, circumstances);
     const { rule, subject } = finding;
     const name = rule.rule.name;
-    if (draft.kind !== "signal") {
-      if (isOnLadder(finding, draft.decision)) oldest.add(name);
-      return draft.decision;
+    if (ready !== null) {
+      if (isOnLadder(finding, ready)) oldest.add(name);
+      return ready;
     }
-    const spare = (by: SpareBy, reason: Why): Decision => decisionOn(draft.judged, { kind: "spare", by }, reason);
-    const because = (code: string, text: string): Why => amended(draft.judged.reason, code, text);
+    const spare = (by: SpareBy, code: string, text: string): Decision =>
+      decisionOn(judged, { kind: "spare", by }, amending(judged, code, text));
     if (rule.rule.victims === "oldest" && oldest.has(name)) {
-      return spare("victims", because("not-oldest", "an older one matched, and the rule takes the oldest only"));
+      return spare("victims", "not-oldest", "an older one matched, and the rule takes the oldest only");
     }
     const held = hindrance(finding, history, circumstances, mayBeSuccessor);
     if (held !== null) {
       oldest.add(name);
-      return spare(held.by, because(held.code, held.text));
+      return spare(held.by, held.code, held.text);
     }
-    const identity = sessionIdentity(subject.session);
-    const other = taken.get(identity);
-    if (other !== undefined) return spare("other-rule", because("other-rule", `rule ${other} acts on it`));
-    const over = overLimit(use, offender(subject.session), circumstances.limits);
-    if (over !== null) return spare("limit", because(over.code, over.text));
+    const other = taken.get(subject.session.key);
+    if (other !== undefined) return spare("other-rule", "other-rule", `rule ${other} acts on it`);
+    const over = overLimit(use, () => offender(subject.session), circumstances.limits);
+    if (over !== null) return spare("limit", over.code, over.text);
     use.take(offender(subject.session));
-    taken.set(identity, name);
+    taken.set(subject.session.key, name);
     oldest.add(name);
-    return decisionOn(draft.judged, { kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) });
+    return decisionOn(judged, { kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) });
   });
 }
 
@@ -71,82 +71,71 @@ function isOnLadder({ inMs }: Finding, decision: Decision): boolean {
   return decision.kind !== "spare" || decision.by === "done";
 }
 
-function byAge(a: Finding, b: Finding): number {
-  return transactionAge(b) - transactionAge(a);
+/**
+ * Oldest transaction first. A rule whose probe has spared somebody comes after the others, else it would take their victims
+ * and the room within the limits look after look, and do nothing with them.
+ */
+function inTurn(findings: readonly Finding[], { probes }: History): readonly Finding[] {
+  const sparedMs = ({ rule }: Finding["rule"]) => (rule.probe === undefined ? 0 : (probes.get(rule.name) ?? 0));
+  const queue = findings.map((finding) => ({
+    finding,
+    ageMs: transactionAge(finding),
+    sparedMs: probes.size === 0 ? 0 : sparedMs(finding.rule),
+  }));
+  return queue.sort((a, b) => a.sparedMs - b.sparedMs || b.ageMs - a.ageMs).map(({ finding }) => finding);
 }
 
 function transactionAge({ subject: { session } }: Finding): number {
   return session.transaction.kind === "open" ? (session.transaction.ageMs ?? 0) : (session.connectedMs ?? 0);
 }
 
-/** Most decisions are never told: what they were decided on is put into words when somebody asks. */
+/** Most decisions are never told: they are put into words when somebody asks. */
 type Why = () => Reason;
 type Judged = Pick<Decision, "incident" | "rule" | "config" | "step" | "action"> &
-  Readonly<{ evidence: () => Evidence; reason: Why }>;
+  Readonly<{ finding: Finding; rung: Rung }>;
 type Kind =
   | Pick<ActDecision, "kind" | "guard">
   | Readonly<{ kind: "wait"; inMs: number }>
   | Readonly<{ kind: "spare"; by: SpareBy }>;
 
-function decisionOn(judged: Judged, kind: Kind, reason: Why = judged.reason): Decision {
-  const { incident, rule, config, evidence, step, action } = judged;
-  return {
-    incident,
-    rule,
-    config,
-    get evidence() {
-      return evidence();
-    },
-    get reason() {
-      return reason();
-    },
-    step,
-    action,
-    ...kind,
-  };
+function judgedBy(finding: Finding, { incidents }: History, { config, atMs }: Circumstances): Judged {
+  const { rule, subject, incident } = finding;
+  const { name } = rule.rule;
+  const rung = rungAt(rule.rule, incidents.get(incident) ?? unopened(name, finding.key, atMs), subject.session, atMs);
+  const action = rung.kind === "done" ? "notify" : rung.action;
+  return { incident, rule: name, config, step: rung.step, action, finding, rung };
 }
 
-type Draft = Readonly<{ kind: "ready"; decision: Decision }> | Readonly<{ kind: "signal"; judged: Judged }>;
+function decisionOn(judged: Judged, kind: Kind, why: Why = () => reasonOnRung(judged)): Decision {
+  const { incident, rule, config, step, action, finding } = judged;
+  return lazyDecision({ incident, rule, config, step, action, ...kind }, finding, why);
+}
 
-/** Everything about one finding that the other findings do not change. */
-function draftOf(finding: Finding, history: History, circumstances: Circumstances): Draft {
-  const { rule, subject, excepted, inMs } = finding;
-  const key = incidentKey(rule.rule.name, finding.key);
-  const incident = history.incidents.get(key) ?? unopened(finding, key, circumstances.atMs);
-  const rung = rungAt(rule.rule, incident, subject.session, circumstances.atMs);
-  const seen = once(() => reasonOf(finding));
-  const reason: Why = rung.kind === "do" ? once(() => reasonOfRung(rung, seen())) : seen;
-  const judged: Judged = {
-    incident: key,
-    rule: rule.rule.name,
-    config: circumstances.config,
-    evidence: once(() => evidenceOf(finding)),
-    reason,
-    step: rung.step,
-    action: rung.kind === "done" ? "notify" : rung.action,
-  };
-  const ready = (decision: Decision): Draft => ({ kind: "ready", decision });
-  const spare = (by: SpareBy, because: Why): Draft => ready(decisionOn(judged, { kind: "spare", by }, because));
-  if (finding.halted)
-    return spare(
-      "inactive",
-      once(() => haltedReason(finding, judged, circumstances.atMs)),
-    );
+/** Everything about one finding that the other findings do not change; null: it is to be signalled. */
+function draftOf(judged: Judged, circumstances: Circumstances): Decision | null {
+  const { finding } = judged;
+  const { subject, excepted, inMs } = finding;
+  const spare = (by: SpareBy, why: Why): Decision => decisionOn(judged, { kind: "spare", by }, why);
+  if (finding.halted) return spare("inactive", () => haltedReason(judged, circumstances.atMs));
   if (excepted !== null) {
     const { condition, unknown } = excepted;
-    const text = unknown
-      ? () => `except ${condition.name} is unknown, and an unknown spares`
-      : () => `except ${condition.name}: ${condition.seen(subject)}`;
-    return spare(unknown ? "unknown" : "except", amended(seen, "except", text));
+    const text = () =>
+      unknown
+        ? `except ${condition.name} is unknown, and an unknown spares`
+        : `except ${condition.name}: ${condition.seen(subject)}`;
+    return spare(unknown ? "unknown" : "except", () => amend(reasonOf(finding), "except", text()));
   }
   const shield = circumstances.protection(subject.session);
-  if (shield !== null) return spare(shield.by, amended(seen, shield.reason.code, shield.reason.text));
+  if (shield !== null) {
+    const { code, text } = shield.reason;
+    return spare(shield.by, () => amend(reasonOf(finding), code, text));
+  }
   if (isUnread(subject.snapshot)) {
     const text = "somebody waits for a lock, and too much was there to read who blocks whom; what is unknown is spared";
-    return spare("unknown", amended(seen, "unread", text));
+    return spare("unknown", () => amend(reasonOf(finding), "unread", text));
   }
-  if (inMs > 0) return ready(decisionOn(judged, { kind: "wait", inMs }));
-  return onRung(rung, finding, judged, { ready, spare });
+  if (inMs > 0) return decisionOn(judged, { kind: "wait", inMs });
+  return onRung(judged);
 }
 
 /** The look that decides has no locks although somebody waits for one. */
@@ -154,27 +143,21 @@ function isUnread({ waits, contended }: Snapshot): boolean {
   return waits === null && contended;
 }
 
-type Ways = Readonly<{ ready(decision: Decision): Draft; spare(by: SpareBy, because: Why): Draft }>;
-
-function onRung(rung: Rung, finding: Finding, judged: Judged, { ready, spare }: Ways): Draft {
-  const { reason } = judged;
+function onRung(judged: Judged): Decision | null {
+  const { rung } = judged;
   switch (rung.kind) {
-    case "wait":
-      return ready(
-        decisionOn(
-          judged,
-          { kind: "wait", inMs: rung.inMs },
-          amended(reason, "ladder", `${rung.action} in ${spokenDuration(rung.inMs)}`),
-        ),
-      );
-    case "done":
-      if (!rung.cancelUseless) return spare("done", amended(reason, "done", "the rule's steps are over"));
-      return spare(
-        "idle",
-        amended(reason, "cancel-useless", "a cancel does nothing to an idle session, and the rule has no terminate"),
-      );
+    case "wait": {
+      const text = `${rung.action} in ${spokenDuration(rung.inMs)}`;
+      return decisionOn(judged, { kind: "wait", inMs: rung.inMs }, amending(judged, "ladder", text));
+    }
+    case "done": {
+      if (!rung.cancelUseless)
+        return decisionOn(judged, { kind: "spare", by: "done" }, amending(judged, "done", "the rule's steps are over"));
+      const text = "a cancel does nothing to an idle session, and the rule has no terminate";
+      return decisionOn(judged, { kind: "spare", by: "idle" }, amending(judged, "cancel-useless", text));
+    }
     case "do":
-      return rung.action === "notify" ? ready(notifyDecision(judged)) : transactionless(finding, judged, spare);
+      return rung.action === "notify" ? notifyDecision(judged) : transactionless(judged);
     default:
       return unreachable(rung);
   }
@@ -187,14 +170,14 @@ function notifyDecision(judged: Judged): Decision {
 }
 
 /** A session without a transaction, as an aborted one is to the server, is only hit by a rule that names its very state. */
-function transactionless(finding: Finding, judged: Judged, spare: Ways["spare"]): Draft {
-  const { transaction, state } = finding.subject.session;
-  const named = finding.rule.rule.match.state?.some((one) => one === state) === true;
-  if (transaction.kind === "none" && !(named && (state === "idle" || state === "idle in transaction (aborted)"))) {
-    const text = `it has no transaction, and the rule does not name the state ${state ?? "that it is in"}`;
-    return spare("no-transaction", amended(judged.reason, "no-transaction", text));
-  }
-  return { kind: "signal", judged };
+function transactionless(judged: Judged): Decision | null {
+  const { rule, subject } = judged.finding;
+  const { transaction, state } = subject.session;
+  if (transaction.kind !== "none") return null;
+  const named = rule.rule.match.state?.some((one) => one === state) === true;
+  if (named && (state === "idle" || state === "idle in transaction (aborted)")) return null;
+  const text = `it has no transaction, and the rule does not name the state ${state ?? "that it is in"}`;
+  return decisionOn(judged, { kind: "spare", by: "no-transaction" }, amending(judged, "no-transaction", text));
 }
 
 type Hindrance = Readonly<{ by: SpareBy; code: string; text: string }>;
@@ -228,19 +211,20 @@ type MayBeSuccessor = (finding: Finding, cooldown: Cooldown) => boolean;
 
 /** For one look. Rules out most in one pass for all of them, where each of a long queue would look at everybody behind it. */
 function successors(): MayBeSuccessor {
-  const known = new Map<Cooldown, (node: NodeKey) => boolean>();
+  const known = new Map<Cooldown, (session: Session) => boolean>();
   return ({ subject: { session, graph, sessions } }, cooldown) => {
+    const before = known.get(cooldown);
+    if (before !== undefined) return before(session);
+    const descends = isIn(cooldown.lineage);
     const concerned = (waiter: NodeKey) => {
       const person = sessions.get(waiter);
-      if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
+      if (person !== undefined && descends(person)) return true;
       return graph.waitsOf(waiter).some(({ lock }) => cooldown.locks.has(lock));
     };
-    let ahead = known.get(cooldown);
-    if (ahead === undefined) {
-      ahead = graph.aheadOf([...graph.waiters()].filter(concerned), null);
-      known.set(cooldown, ahead);
-    }
-    return ahead(session.key) || cooldown.lineage.has(sessionIdentity(session));
+    const ahead = graph.aheadOf([...graph.waiters()].filter(concerned), null);
+    const mayBe = (one: Session) => ahead(one.key) || descends(one);
+    known.set(cooldown, mayBe);
+    return mayBe(session);
   };
 }
 
@@ -248,7 +232,7 @@ function successors(): MayBeSuccessor {
 function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: number): boolean {
   if (cooldown.untilMs <= atMs) return false;
   if (cooldown.lineage.has(sessionIdentity(subject.session))) return true;
-  const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
+  const ms = blockedMs(rule.rule.name, subject, rule.nearest(subject));
   if (ms === null || atMs - ms <= cooldown.atMs) return false;
   for (const { waiter, wait } of rule.counted(subject)) {
     const person = subject.sessions.get(waiter);
@@ -258,42 +242,29 @@ function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: numbe
   return false;
 }
 
-function unopened(finding: Finding, key: string, atMs: number): Incident {
-  return {
-    key,
-    rule: finding.rule.rule.name,
-    subject: finding.key,
-    openedMs: atMs,
-    step: 0,
-    stepSinceMs: atMs,
-    cancelled: false,
-    done: false,
-    told: null,
-    matched: false,
-  };
-}
-
 /** It is not asked whether it still matches, so nothing is said of what was seen. */
-function haltedReason({ rule }: Finding, { action, reason }: Judged, atMs: number): Reason {
-  const { nextChangeMs: ms } = rule.activeAt(atMs);
+function haltedReason(judged: Judged, atMs: number): Reason {
+  const { nextChangeMs: ms } = judged.finding.rule.activeAt(atMs);
   const again = Number.isFinite(ms) ? ` for another ${spokenDuration(ms)}` : "";
-  const text = `the rule's hours are over${again}; its ladder stops before ${action}, and begins anew with them`;
-  return { ...reason(), code: "inactive", text };
+  const text = `the rule's hours are over${again}; its ladder stops before ${judged.action}, and begins anew with them`;
+  return { ...reasonOnRung(judged), code: "inactive", text };
 }
 
-function reasonOfRung({ action, skippedCancel }: Extract<Rung, { kind: "do" }>, reason: Reason): Reason {
+function reasonOnRung({ finding, rung }: Judged): Reason {
+  const reason = reasonOf(finding);
+  if (rung.kind !== "do") return reason;
   // No statement can look and roll back at once, and a gid may be given anew: people are to know.
-  if (action === "rollback-prepared")
+  if (rung.action === "rollback-prepared")
     return amend(reason, reason.code, "its identity is read again just before the rollback, not within it");
-  return skippedCancel ? skipCancel(reason) : reason;
+  return rung.skippedCancel ? skipCancel(reason) : reason;
 }
 
 function skipCancel(reason: Reason): Reason {
   return amend(reason, reason.code, "the cancel is passed over: it does nothing to an idle session");
 }
 
-function amended(reason: Why, code: string, text: string | (() => string)): Why {
-  return once(() => amend(reason(), code, typeof text === "string" ? text : text()));
+function amending(judged: Judged, code: string, text: string): Why {
+  return () => amend(reasonOnRung(judged), code, text);
 }
 
 function amend(reason: Reason, code: string, text: string): Reason {

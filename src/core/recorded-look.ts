@@ -1,6 +1,7 @@
 import type { Mode } from "../config/schema.ts";
 import type { Decision, Outcome } from "./decision.ts";
 import type { Freedom } from "./history.ts";
+import { victimOf } from "./lazy-decision.ts";
 import type { NodeKey } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -50,7 +51,7 @@ export function opinionOf(decision: Decision, outcome: Outcome | null): Opinion 
     inMs: decision.kind === "wait" ? decision.inMs : null,
     rule: decision.rule,
     action: decision.action,
-    victim: decision.evidence.victim.key,
+    victim: victimOf(decision).key,
     subject: subjectOf(decision),
     code: decision.reason.code,
     text: decision.reason.text,

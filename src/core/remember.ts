@@ -7,10 +7,12 @@ import {
   type History,
   type Incident,
   incidentKey,
+  isIn,
   offender,
   onServer,
   sessionIdentity,
   subjectKey,
+  unopened,
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { standIn } from "./prepared.ts";
@@ -36,36 +38,36 @@ export function remember(
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
       .map((cooldown) => grow(cooldown, snapshot)),
+    probes: before.probes,
   };
 }
 
 function blockingNow(
   before: History,
   snapshot: Snapshot,
-  { graph, sessions }: Evaluation,
+  { graph, sessions, keys }: Evaluation,
   rules: readonly CompiledRule[],
-): Map<string, number> {
-  const now = new Map<string, number>();
-  if (snapshot.waits === null) return now;
-  const aboutBlockers = rules.filter((rule) => rule.rule.match.blocks !== undefined);
-  if (aboutBlockers.length === 0) return now;
-  const prepared = new Map<NodeKey, Session>(snapshot.prepared.map((one) => [one.key, standIn(one)]));
-  const blockers = new Set<NodeKey>();
-  for (const wait of snapshot.waits) for (const { node } of wait.blockers) blockers.add(node);
-  for (const node of blockers) {
-    const session = prepared.get(node) ?? sessions.get(node);
-    const key = session === undefined ? null : subjectKey(session);
-    if (session === undefined || key === null) continue;
-    const subject = { session, snapshot, graph, sessions, history: before };
-    const root = graph.isRoot(node);
-    for (const rule of aboutBlockers) {
-      // A rule about roots counts from when the session became one.
-      if (rule.ownWait === null && !root) continue;
-      const ms = blockedMs(rule.rule.name, subject, rule.counted(subject));
-      if (ms !== null) now.set(incidentKey(rule.rule.name, key), snapshot.atMs - ms);
+): History["blocking"] {
+  const aboutBlockers = snapshot.waits === null ? [] : rules.filter((rule) => rule.rule.match.blocks !== undefined);
+  if (aboutBlockers.length === 0) return new Map();
+  const aboutWaiters = aboutBlockers.filter((rule) => rule.ownWait !== null);
+  const since = new Map<CompiledRule, Map<string, number>>(aboutBlockers.map((rule) => [rule, new Map()]));
+  const note = (session: Session, key: string | null) => {
+    // A rule about roots counts from when the session became one.
+    const asked = graph.isRoot(session.key) ? aboutBlockers : aboutWaiters;
+    if (key === null || asked.length === 0) return;
+    const subject = { session, key, snapshot, graph, sessions, history: before };
+    for (const rule of asked) {
+      const ms = blockedMs(rule.rule.name, subject, rule.nearest(subject));
+      if (ms !== null) since.get(rule)?.set(key, snapshot.atMs - ms);
     }
-  }
-  return now;
+  };
+  const blockers = new Set<NodeKey>();
+  for (const wait of snapshot.waits ?? []) for (const { node } of wait.blockers) blockers.add(node);
+  for (const [at, session] of snapshot.sessions.entries())
+    if (blockers.has(session.key)) note(session, keys[at] ?? null);
+  for (const one of snapshot.prepared) if (blockers.has(one.key)) note(standIn(one), subjectKey(standIn(one)));
+  return new Map(Array.from(since, ([rule, found]) => [rule.rule.name, found]));
 }
 
 const waits: Freedom = { sinceMs: null, waited: true };
@@ -88,49 +90,50 @@ function freedomNow(before: History, snapshot: Snapshot, keys: Evaluation["keys"
 
 /** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
 function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
-  const present = new Set([...evaluation.keys, ...snapshot.prepared.map((one) => subjectKey(standIn(one)))]);
-  for (const { key } of evaluation.untouchables) present.add(key);
   const now = new Map<string, Incident>();
-  for (const [key, incident] of before.incidents) {
-    if (present.has(incident.subject)) now.set(key, incident.matched ? { ...incident, matched: false } : incident);
+  if (before.incidents.size > 0) {
+    const present = presentNow(snapshot, evaluation);
+    for (const [key, incident] of before.incidents) if (present.has(incident.subject)) now.set(key, incident);
   }
-  const halted = new Set(evaluation.findings.filter((one) => one.halted).map(keyOf));
-  for (const [key, incident] of now) if (halted.has(key)) now.set(key, { ...incident, halted: true });
-  const met = evaluation.findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
-  const open = met.filter((one) => !one.halted);
-  for (const { rule, key: subject } of [...open, ...evaluation.untouchables]) {
-    const key = incidentKey(rule.rule.name, subject);
-    const known = before.incidents.get(key);
-    const stepSinceMs = known?.matched === true ? known.stepSinceMs : snapshot.atMs;
+  const { findings, untouchables } = evaluation;
+  for (const { halted, incident: key } of findings) {
+    const kept = halted ? now.get(key) : undefined;
+    if (kept !== undefined && kept.halted !== true) now.set(key, { ...kept, halted: true });
+  }
+  const met = new Set<string>();
+  const meet = (rule: string, subject: string, key: string) => {
+    met.add(key);
     const kept = now.get(key);
-    const fresh = {
-      key,
-      rule: rule.rule.name,
-      subject,
-      openedMs: snapshot.atMs,
-      step: 0,
-      cancelled: false,
-      done: false,
-      told: null,
-    };
-    const incident = kept?.halted === true ? anew(kept) : (kept ?? fresh);
-    now.set(key, { ...incident, stepSinceMs, matched: true });
+    if (kept === undefined) now.set(key, { ...unopened(rule, subject, snapshot.atMs), matched: true });
+    else if (!kept.matched) now.set(key, { ...afterRest(kept), stepSinceMs: snapshot.atMs, matched: true });
+    else if (kept.halted === true) now.set(key, afterRest(kept));
+  };
+  for (const { rule, key, incident, inMs, excepted, halted } of findings) {
+    if (inMs === 0 && excepted === null && !halted) meet(rule.rule.name, key, incident);
   }
+  for (const { rule, key } of untouchables) meet(rule.rule.name, key, incidentKey(rule.rule.name, key));
+  for (const [key, incident] of now)
+    if (incident.matched && !met.has(key)) now.set(key, { ...incident, matched: false });
   return now;
 }
 
-function keyOf({ rule, key }: Evaluation["findings"][number]): string {
-  return incidentKey(rule.rule.name, key);
+function presentNow(snapshot: Snapshot, { keys, untouchables }: Evaluation): ReadonlySet<string | null> {
+  const present = new Set(keys);
+  for (const one of snapshot.prepared) present.add(subjectKey(standIn(one)));
+  for (const { key } of untouchables) present.add(key);
+  return present;
 }
 
 /** The rule's hours have come again: from its first step on; who was told of what stays known. */
-function anew(incident: Incident): Incident {
-  return { ...incident, step: 0, cancelled: false, halted: false };
+function afterRest(incident: Incident): Incident {
+  if (incident.halted !== true) return incident;
+  return { ...incident, step: 0, cancelled: false, failures: 0, halted: false };
 }
 
 /** Whoever queues behind a successor becomes one. */
 function grow(cooldown: Cooldown, snapshot: Snapshot): Cooldown {
   if (snapshot.waits === null || cooldown.lineage.size === 0) return cooldown;
+  if (!snapshot.sessions.some(isIn(cooldown.lineage))) return cooldown;
   const people = new Map<NodeKey, string>(snapshot.sessions.map((session) => [session.key, sessionIdentity(session)]));
   const behind = new Map<NodeKey, NodeKey[]>();
   for (const { waiter, blockers } of snapshot.waits) {
@@ -162,7 +165,6 @@ export function afterOutcome(
   rule: CompiledRule["rule"],
   atMs: number,
 ): History {
-  const { victim } = decision.evidence;
   const incident = history.incidents.get(decision.incident);
   if (incident === undefined) return history;
   const incidents = new Map(history.incidents);
@@ -170,7 +172,7 @@ export function afterOutcome(
   if (next === null) incidents.delete(incident.key);
   else incidents.set(incident.key, next);
   if (decision.action === "notify" || !wentOut(outcome)) return { ...history, incidents };
-  const act: Act = { atMs, rule: decision.rule, who: offender(victim), incident: incident.key };
+  const act: Act = { atMs, rule: decision.rule, who: offender(decision.evidence.victim), incident: incident.key };
   const cooldown: Cooldown = {
     rule: decision.rule,
     atMs,
@@ -181,10 +183,21 @@ export function afterOutcome(
   return { ...history, incidents, acts: [...history.acts, act], cooldowns: [...history.cooldowns, cooldown] };
 }
 
+/** What a rule's probe adds to the memory: `sparedMs`, when it spared somebody; null: it found the way stuck. */
+export function afterProbe(history: History, rule: string, sparedMs: number | null): History {
+  const probes = new Map(history.probes);
+  if (sparedMs === null) probes.delete(rule);
+  else probes.set(rule, sparedMs);
+  return { ...history, probes };
+}
+
 /** A signal was sent, or may have been. */
 function wentOut(outcome: Outcome): boolean {
   return outcome.kind === "released" || outcome.kind === "survived" || outcome.kind === "unknown";
 }
+
+/** A full server lets nobody in, a statement took too long: past these it is for a person. */
+const mostFailures = 3;
 
 function stepAfter(
   incident: Incident,
@@ -205,12 +218,16 @@ function stepAfter(
     case "denied":
       // What the role may not do now, it may not do with the next step either.
       return { ...onward, step: rule.steps.length, done: true };
+    case "failed": {
+      // Nothing was sent, and there is no further step: what was in the way may be gone at a later look.
+      const failures = (incident.failures ?? 0) + 1;
+      return onward.done && failures < mostFailures ? { ...incident, failures } : onward;
+    }
     case "survived":
-    case "failed":
     case "unknown":
       return {
         ...onward,
-        cancelled: incident.cancelled || (decision.action === "cancel" && outcome.kind !== "failed"),
+        cancelled: incident.cancelled || decision.action === "cancel",
       };
     default:
       return unreachable(outcome.kind);

@@ -1,3 +1,4 @@
+import { standIn } from "./prepared.ts";
 import { isAct, type Opinion, type RecordedLook } from "./recorded-look.ts";
 import { isStale, notReplayed, type Replayed, replayLook, type Trial } from "./replay.ts";
 import { spokenDuration } from "./spoken-duration.ts";
@@ -21,6 +22,8 @@ export type Case = Readonly<{
   target: string;
   subject: string;
   session: Readonly<{
+    /** Of a prepared transaction, which has no session; null for all others. */
+    gid: string | null;
     pid: string | null;
     sessionId: string;
     user: string | null;
@@ -145,7 +148,9 @@ type Entry = Readonly<{ act: Act; side: "before" | "after"; others: readonly Opi
  */
 function enter(cases: Map<string, Case>, { snapshot }: RecordedLook, { act, side, others }: Entry): void {
   const { opinion, dueMs, heldBack, unprobed } = act;
-  const session = snapshot.sessions.find(({ key }) => key === opinion.victim);
+  const prepared = snapshot.prepared.find(({ key }) => key === opinion.victim);
+  const session =
+    prepared === undefined ? snapshot.sessions.find(({ key }) => key === opinion.victim) : standIn(prepared);
   const known = cases.get(opinion.subject);
   const earlier = known?.[side] ?? null;
   if (session === undefined || (earlier !== null && (touches(earlier) || act.heldBack !== null))) return;
@@ -162,7 +167,7 @@ function enter(cases: Map<string, Case>, { snapshot }: RecordedLook, { act, side
   const first: Case = {
     target: snapshot.target,
     subject: opinion.subject,
-    session: { pid, sessionId, user, database, application, client },
+    session: { gid: prepared?.gid ?? null, pid, sessionId, user, database, application, client },
     before: null,
     after: null,
     instead: insteadOf(others.filter(({ subject }) => subject === opinion.subject)),

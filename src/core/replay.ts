@@ -2,6 +2,7 @@ import type { Decision } from "./decision.ts";
 import { afterReconnect, type History, noHistory, sessionIdentity, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import type { Circumstances } from "./plan.ts";
+import { standIn } from "./prepared.ts";
 import { isAct, type Opinion, opinionOf, type RecordedLook, subjectOf } from "./recorded-look.ts";
 import { afterOutcome } from "./remember.ts";
 import { type ProbeTrial, throughProbe } from "./replay-probe.ts";
@@ -166,7 +167,7 @@ function endedBy(decision: Decision): readonly string[] {
 function stillThere(evaluation: Evaluation, snapshot: Snapshot, ended: ReadonlySet<string>): Evaluation {
   if (ended.size === 0) return evaluation;
   const gone = new Set<NodeKey>();
-  for (const session of snapshot.sessions) {
+  for (const session of [...snapshot.sessions, ...snapshot.prepared.map(standIn)]) {
     if (ended.has(sessionIdentity(session)) || ended.has(subjectKey(session) ?? "")) gone.add(session.key);
   }
   if (gone.size === 0) return evaluation;

@@ -1,14 +1,16 @@
 import type { Conditions, Rule } from "../config/schema.ts";
 import { type Activity, activeHours } from "./active-window.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
+import { type CountedWaiters, countedWaiters } from "./counted-waiters.ts";
+import { heldLocks } from "./held-locks.ts";
 import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
-import { type CountedFrom, countedWaiters, lockConditions, matchingWait } from "./lock-condition.ts";
+import { lockConditions, matchingWait } from "./lock-condition.ts";
 import { preparedConditions, standIn } from "./prepared.ts";
 import { ruleIndex } from "./rule-index.ts";
 import type { NodeKey, Session } from "./session.ts";
-import type { Hold, LockWait, Snapshot } from "./snapshot.ts";
+import type { LockWait, Snapshot } from "./snapshot.ts";
 import { type Untouchable, untouchables } from "./untouchable.ts";
-import { type Behind, type WaitGraph, waitGraph } from "./wait-graph.ts";
+import { type WaitGraph, waitGraph } from "./wait-graph.ts";
 
 /** A rule ready to judge. */
 export type CompiledRule = Readonly<{
@@ -23,9 +25,9 @@ export type CompiledRule = Readonly<{
   except: readonly Condition[];
   /** The wait that its `waits` is about; null for a rule without. */
   ownWait: ((subject: Subject) => LockWait | null) | null;
-  /** The waiters that its `blocks` counts. */
-  counted: (subject: CountedFrom) => Iterable<Behind>;
-}>;
+}> &
+  /** Of its `blocks`; of a rule without, every waiter. */
+  CountedWaiters;
 
 /** One session that one rule matched in one snapshot, or will match in `inMs` if nothing changes. */
 export type Finding = Readonly<{
@@ -33,6 +35,8 @@ export type Finding = Readonly<{
   subject: Subject;
   /** The transaction, or the session that has none. */
   key: string;
+  /** The rule's dealings with it. */
+  incident: string;
   inMs: number;
   /** The condition of `except` that spares it, and whether it did so because it is unknown. */
   excepted: Readonly<{ condition: Condition; unknown: boolean }> | null;
@@ -75,7 +79,7 @@ export function compileRules(rules: readonly Rule[], patterns: Patterns): Compil
       tests: match.cheapestFirst,
       except: rule.except === undefined ? [] : compile(rule.except).inOrder,
       ownWait: rule.match.waits === undefined ? null : matchingWait(rule.match.waits, acts),
-      counted: countedWaiters(rule.match.blocks ?? everything, acts && rule.match.blocks !== undefined),
+      ...countedWaiters(rule.match.blocks ?? everything, acts && rule.match.blocks !== undefined),
     };
   });
 }
@@ -87,48 +91,73 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const sessions = new Map<NodeKey, Session>();
   for (const session of snapshot.sessions) sessions.set(session.key, session);
   const keys = snapshot.sessions.map(subjectKey);
-  const holds = snapshot.holds === null ? null : holdsByHolder(snapshot.holds);
-  const subjectOf = (session: Session): Subject => {
-    const held = holds === null ? null : (holds.get(session.key) ?? []);
-    return { session, snapshot, graph, sessions, history, holds: held };
+  const locks = snapshot.holds === null ? null : heldLocks(snapshot.holds);
+  const subjectOf = (session: Session, key = subjectKey(session)): Subject => {
+    return { session, key, snapshot, graph, sessions, history, locks };
   };
-  const afterCancel = [...history.incidents.values()].filter((one) => one.cancelled);
-  const cancelled = new Set(afterCancel.map((one) => one.key));
-  const changed = new Set(afterCancel.map((one) => one.subject));
   const active = rules.filter((rule) => rule.activeAt(snapshot.atMs).active);
-  const resting = rules.filter((rule) => !active.includes(rule));
+  const begun = begunWith(
+    history,
+    rules.filter((rule) => !active.includes(rule)),
+  );
   const candidates = candidateRules(snapshot, graph, active);
   const findings: Finding[] = [];
-  let needsLocks = snapshot.waits === null && snapshot.contended;
-  const judge = (subject: Subject, key: string, candidate: readonly CompiledRule[]) => {
+  const judge = (subject: Subject, candidate: readonly CompiledRule[]) => {
     for (const rule of candidate) {
-      const finding = find(rule, subject, key, cancelled);
-      if (finding === null) continue;
-      findings.push(finding);
-      if (needsLocks || snapshot.waits !== null || finding.inMs > 0) continue;
-      needsLocks = history.incidents.get(incidentKey(rule.rule.name, key))?.done !== true;
+      const finding = find(rule, subject, begun);
+      if (finding !== null) findings.push(finding);
     }
-    for (const rule of resting) {
-      if (isOnLadder(history.incidents.get(incidentKey(rule.rule.name, key))))
-        findings.push({ rule, subject, key, inMs: 0, excepted: null, halted: true });
+    for (const rule of begun.resting) {
+      const halted = findHalted(rule, subject);
+      if (halted !== null) findings.push(halted);
     }
   };
   for (const [at, session] of snapshot.sessions.entries()) {
     const key = keys[at] ?? null;
     if (key === null || session.role !== "client" || session.own || session.group !== null) continue;
-    judge(subjectOf(session), key, candidates(session, changed.size > 0 && changed.has(key)));
+    const candidate = candidates(session, begun.changed.size > 0 && begun.changed.has(key));
+    if (candidate.length > 0 || begun.resting.length > 0) judge(subjectOf(session, key), candidate);
   }
   const aboutPrepared = active.filter(isAboutPrepared);
   for (const prepared of snapshot.prepared) {
     const session = standIn(prepared);
-    const key = subjectKey(session);
-    if (key !== null) judge({ ...subjectOf(session), prepared }, key, aboutPrepared);
+    if (subjectKey(session) !== null) judge({ ...subjectOf(session), prepared }, aboutPrepared);
   }
   const beyondReach = untouchables(snapshot, active, graph, sessions);
   const told = beyondReach.length === 0 ? beyondReach : notMet(beyondReach, findings);
+  const needsLocks = wantsLocks(findings, snapshot, history);
   return { findings, needsLocks, untouchables: told, graph, sessions, keys, subjectOf };
 }
 
+/** What the rules have begun before this look, as far as it changes what they ask in it. */
+type Begun = Readonly<{
+  /** The incidents in which our own cancel went out, and their victims. */
+  cancelled: ReadonlySet<string>;
+  changed: ReadonlySet<string>;
+  /** The rules whose hours are over while somebody is on their ladder. */
+  resting: readonly CompiledRule[];
+}>;
+
+function begunWith({ incidents }: History, resting: readonly CompiledRule[]): Begun {
+  const cancelled = new Set<string>();
+  const changed = new Set<string>();
+  const busy = new Set<string>();
+  for (const incident of incidents.values()) {
+    if (isOnLadder(incident)) busy.add(incident.rule);
+    if (!incident.cancelled) continue;
+    cancelled.add(incident.key);
+    changed.add(incident.subject);
+  }
+  return { cancelled, changed, resting: resting.filter(({ rule }) => busy.has(rule.name)) };
+}
+
+/** A decision would rest on a look without locks. */
+function wantsLocks(findings: readonly Finding[], { waits, contended }: Snapshot, { incidents }: History): boolean {
+  if (waits !== null) return false;
+  const isDue = ({ inMs, halted, incident }: Finding) =>
+    inMs === 0 && !halted && incidents.get(incident)?.done !== true;
+  return contended || findings.some(isDue);
+}
 /** What a rule is about by itself needs no other one that only tells of it. */
 function notMet(found: readonly Untouchable[], findings: readonly Finding[]): readonly Untouchable[] {
   const met = findings.filter(({ inMs, excepted }) => inMs === 0 && excepted === null);
@@ -145,16 +174,6 @@ function isOnLadder(incident: Incident | undefined): boolean {
   return incident !== undefined && !incident.done && incident.step > 0;
 }
 
-function holdsByHolder(holds: readonly Hold[]): ReadonlyMap<NodeKey, readonly Hold[]> {
-  const found = new Map<NodeKey, Hold[]>();
-  for (const hold of holds) {
-    const list = found.get(hold.holder);
-    if (list === undefined) found.set(hold.holder, [hold]);
-    else list.push(hold);
-  }
-  return found;
-}
-
 /**
  * The rules that can be about a session, as far as it waits (which does not show before the locks have been read), and as
  * far as its words go: unless our own cancel has `changed` them.
@@ -165,15 +184,16 @@ function candidateRules(snapshot: Snapshot, graph: WaitGraph, rules: readonly Co
   const aboutWaiters = aboutSessions.filter((rule) => rule.ownWait !== null);
   const [forRoots, forWaiters] = [ruleIndex(aboutSessions), ruleIndex(aboutWaiters)];
   return (session: Session, changed: boolean): readonly CompiledRule[] => {
-    const root = snapshot.waits === null || graph.isRoot(session.key);
-    if (snapshot.waits !== null && graph.inCycle(session.key)) return [];
+    // Whoever is in the snapshot and does not wait is a root.
+    const root = snapshot.waits === null || graph.waitsOf(session.key).length === 0;
+    if (!root && graph.inCycle(session.key)) return [];
     if (changed) return root ? aboutSessions : aboutWaiters;
     return root ? forRoots(session) : forWaiters(session);
   };
 }
 
-/** `cancelled`: the incidents in which our own cancel went out. */
-function find(rule: CompiledRule, subject: Subject, key: string, cancelled: ReadonlySet<string>): Finding | null {
+function find(rule: CompiledRule, subject: Subject, { cancelled }: Begun): Finding | null {
+  const key = subject.key ?? "";
   const wasCancelled = cancelled.size > 0 && cancelled.has(incidentKey(rule.rule.name, key));
   let inMs = 0;
   for (const condition of rule.tests) {
@@ -181,9 +201,18 @@ function find(rule: CompiledRule, subject: Subject, key: string, cancelled: Read
     const distance = distanceOf(condition, subject);
     // NaN, unknown, is no number to compare with: it never matches.
     if (!(distance < Number.POSITIVE_INFINITY)) return null;
-    inMs = Math.max(inMs, distance);
+    if (distance > inMs) inMs = distance;
   }
-  return { rule, subject, key, inMs, excepted: exception(rule, subject), halted: false };
+  const incident = incidentKey(rule.rule.name, key);
+  return { rule, subject, key, incident, inMs, excepted: exception(rule, subject), halted: false };
+}
+
+/** It is not asked whether it still matches. */
+function findHalted(rule: CompiledRule, subject: Subject): Finding | null {
+  const key = subject.key ?? "";
+  const incident = incidentKey(rule.rule.name, key);
+  if (!isOnLadder(subject.history.incidents.get(incident))) return null;
+  return { rule, subject, key, incident, inMs: 0, excepted: null, halted: true };
 }
 
 /** Without the locks, a condition on them is passed over when somebody might fulfil it, and false when nobody waits. */

@@ -1,10 +1,10 @@
-import type { Decision } from "./decision.ts";
 import { atMost } from "./history.ts";
 import type { Look } from "./judge.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { relationText } from "./relation.ts";
 import type { NodeKey, Prepared, Session } from "./session.ts";
-import type { Behind } from "./wait-graph.ts";
+import type { LockWait } from "./snapshot.ts";
+import type { WaitGraph } from "./wait-graph.ts";
 
 /** Shorter waits are what locks are for. */
 const patienceMs = 5_000;
@@ -12,9 +12,13 @@ const patienceMs = 5_000;
 export type Unruled = Readonly<{ blocker: Session | Prepared; relation: string | null }>;
 
 /** Roots that have long stood in somebody's way and that no rule is about, in an order that stays the same. */
-export function unruledRoots({ snapshot, evaluation }: Look, decisions: readonly Decision[]): readonly Unruled[] {
+export function unruledRoots({ snapshot, evaluation }: Look): readonly Unruled[] {
   if (snapshot.waits === null) return [];
-  const ruled = new Set(decisions.map(({ evidence }) => evidence.victim.key));
+  const { findings, untouchables } = evaluation;
+  const ruled = new Set([
+    ...findings.map(({ subject }) => subject.session.key),
+    ...untouchables.map(({ victim }) => victim.key),
+  ]);
   const people = new Map<NodeKey, Session | Prepared>(
     [...snapshot.sessions, ...snapshot.prepared].map((one) => [one.key, one]),
   );
@@ -24,33 +28,36 @@ export function unruledRoots({ snapshot, evaluation }: Look, decisions: readonly
     .flatMap((node): readonly Unruled[] => {
       const blocker = people.get(node);
       if (blocker === undefined || ruled.has(node)) return [];
-      const direct = nearest(evaluation.graph.behind(node, locktypes), people);
+      const direct = nearest(node, evaluation.graph, { people, locktypes });
       const [first] = direct;
       // Not how long others have queued: in a busy queue each of its holders has just begun to hold.
       if (first === undefined || inTheWayMs(blocker, direct, evaluation) < patienceMs) return [];
-      return [{ blocker, relation: relationText(first.wait) }];
+      return [{ blocker, relation: relationText(first) }];
     })
     .toSorted((a, b) => (a.blocker.key < b.blocker.key ? -1 : 1));
 }
 
-/** The direct waiters; where the server does not say since when they wait, their statement bounds it. */
-function nearest(behind: Iterable<Behind>, people: ReadonlyMap<NodeKey, Session | Prepared>): readonly Behind[] {
-  const direct: Behind[] = [];
-  for (const one of behind) {
-    if (one.depth > 1) break; // the nearest come first
-    const waiter = people.get(one.waiter);
-    const statementMs = waiter?.kind === "session" ? waiter.queryMs : null;
-    direct.push({ ...one, wait: { ...one.wait, waitMs: one.wait.waitMs ?? statementMs } });
-  }
+type Around = Readonly<{ people: ReadonlyMap<NodeKey, Session | Prepared>; locktypes: ReadonlySet<string> }>;
+
+/** The direct waits; where the server does not say since when they last, the waiter's statement bounds it. */
+function nearest(node: NodeKey, graph: WaitGraph, { people, locktypes }: Around): readonly LockWait[] {
+  const direct: LockWait[] = [];
+  graph.walk(node, locktypes, ({ waiter, wait }, depth) => {
+    if (depth > 1) return true; // the nearest come first
+    const person = people.get(waiter);
+    const statementMs = person?.kind === "session" ? person.queryMs : null;
+    direct.push({ ...wait, waitMs: wait.waitMs ?? statementMs });
+    return false;
+  });
   return direct;
 }
 
 function inTheWayMs(
   blocker: Session | Prepared,
-  direct: readonly Behind[],
+  direct: readonly LockWait[],
   { subjectOf }: Pick<Look["evaluation"], "subjectOf">,
 ): number {
   // No rule has this name: only what the waits and the session itself show counts.
   if (blocker.kind === "session") return blockedMs("", subjectOf(blocker), direct) ?? 0;
-  return Math.max(...direct.map(({ wait }) => atMost(wait.waitMs ?? 0, blocker.ageMs)));
+  return Math.max(...direct.map(({ waitMs }) => atMost(waitMs ?? 0, blocker.ageMs)));
 }

@@ -62,7 +62,7 @@ function concerned(
   sessions: ReadonlyMap<NodeKey, Session>,
 ): readonly Behind[] | null {
   if (match.blocks === undefined || match.prepared !== undefined || ownWait !== null) return null;
-  const all = [...counted({ session: { key }, graph, sessions })];
+  const all = counted({ session: { key }, graph, sessions });
   // Nobody knows how long it has been what the rule looks for; how long others have waited is known.
   const dueMs = Math.max(match.blocks.for ?? 0, match.idle_for ?? 0, match.transaction_for ?? 0);
   const waitedMs = Math.max(...all.filter(({ depth }) => depth === 1).map(({ wait }) => wait.waitMs ?? 0));

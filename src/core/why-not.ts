@@ -1,6 +1,6 @@
 import type { Subject } from "./condition.ts";
 import type { Expected } from "./expectation.ts";
-import { type History, onServer, subjectKey } from "./history.ts";
+import { type History, subjectKey } from "./history.ts";
 import type { CompiledRule, Evaluation } from "./rules.ts";
 import type { Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -14,18 +14,11 @@ export type Judged = Readonly<{
 }>;
 
 /** Why nothing was decided about somebody of whom a test expected it: of each rule the first thing that spoke against it. */
-export function whyNot({ who, rule }: Expected, { snapshot, evaluation, rules, history }: Judged): string {
+export function whyNot({ who, rule }: Expected, { snapshot, evaluation, rules }: Judged): string {
   if (!("pid" in who)) return `no rule is about prepared transaction ${who.gid}`;
   const session = snapshot.sessions.find(({ key }) => key === who.pid);
   if (session === undefined) return `there is no session ${who.pid} at this moment`;
-  const subject: Subject = {
-    session,
-    snapshot,
-    graph: evaluation.graph,
-    sessions: new Map(snapshot.sessions.map((one) => [one.key, one])),
-    history: onServer(history, snapshot.serverId),
-    holds: snapshot.holds?.filter(({ holder }) => holder === session.key) ?? null,
-  };
+  const subject = evaluation.subjectOf(session);
   const nobody = outOfQuestion(session);
   if (nobody !== null) return nobody;
   const asked = rules.filter((one) => rule === null || one.rule.name === rule);

@@ -13,7 +13,10 @@ export type Request =
 export type StatusAnswer = Readonly<{
   pid: number;
   mode: string;
+  /** The digest of the config in force. */
   config: string;
+  /** Its file, which a SIGHUP reads anew. */
+  file: string;
   targets: readonly Readonly<{ target: string; connected: boolean; leader: boolean; sentence: string }>[];
 }>;
 
@@ -25,6 +28,7 @@ export type Answers = Readonly<{
 }>;
 
 export type ControlContext = Readonly<{
+  file: string;
   watched(): readonly Readonly<{ name: string; watch: Watch }>[];
   loaded(): Pick<Extract<LoadedConfig, { kind: "ok" }>, "config" | "digest">;
 }>;
@@ -80,8 +84,8 @@ function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> 
   return Promise.race([promise, aborted]);
 }
 
-function statusOf({ watched, loaded }: ControlContext): StatusAnswer {
+function statusOf({ watched, loaded, file }: ControlContext): StatusAnswer {
   const { config, digest } = loaded();
   const targets = watched().map(({ name, watch }) => ({ target: name, ...watch.state() }));
-  return { pid: process.pid, mode: config.mode, config: digest, targets };
+  return { pid: process.pid, mode: config.mode, config: digest, file, targets };
 }

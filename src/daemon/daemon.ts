@@ -27,6 +27,8 @@ export type DaemonOptions = Readonly<{
   first: Loaded;
   /** Reads the config file anew. */
   load(): LoadedConfig;
+  /** The config's file, as people are told it. */
+  file: string;
   stateDir: string;
   log: Log;
   notifier: SystemdNotifier;
@@ -119,6 +121,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   };
   owned.serve(
     controlHandler({
+      file: options.file,
       watched: () => [...watched].map(([name, one]) => ({ name, watch: one.watch })),
       loaded: () => loaded,
     }),
@@ -129,6 +132,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
 
   const lost = dispossessed(owned, stopping.signal);
   const follow = async (next: Loaded): Promise<void> => {
+    const same = next.digest === loaded.digest;
     loaded = next;
     await teller.configure(next.config.channels);
     for (const [name, { target }] of watched) {
@@ -140,7 +144,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       else kept.watch.wake();
     }
     for (const warning of next.warnings) log.warn({}, renderMistake(warning));
-    log.info({ config: next.digest, mode: next.config.mode }, "reloaded: the changed config is in force");
+    const what = same ? "reloaded: the config says the same as before" : "reloaded: the changed config is in force";
+    log.info({ config: next.digest, mode: next.config.mode }, what);
     await live("reload", "the config was reloaded");
   };
   const reload = async (): Promise<void> => {

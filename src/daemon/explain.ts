@@ -23,10 +23,15 @@ export async function lookToExplain({ link, signal, ...standing }: Interlude): P
 /** So long it keeps everything else in this process waiting, at most. */
 const breathMs = 20;
 
+/** Sessions times rules, in a daemon: some 40 MB. More would fill its memory, and no client takes a longer answer. */
+const mostExplained = 50_000;
+
+type Manner = Readonly<{ scope: Scope; basis: Basis; most?: number }>;
+
 /** What a look leads to, session by session. */
 export async function explainLook(
   { snapshot, standing }: Explainable,
-  { scope, basis }: Readonly<{ scope: Scope; basis: Basis }>,
+  { scope, basis, most = basis === "daemon" ? mostExplained : Number.POSITIVE_INFINITY }: Manner,
 ): Promise<Explanation> {
   const { settings, history } = standing;
   const circumstances = circumstancesOf(standing, snapshot);
@@ -37,6 +42,10 @@ export async function explainLook(
   let since = performance.now();
   for (const session of sessions) {
     explained.push(session);
+    if (explained.length * rules.length > most)
+      throw new Error(
+        `expected at most ${most} explanations at once, got more, one for each session and each of ${rules.length} rules; name a session, or leave out --all`,
+      );
     if (performance.now() - since < breathMs) continue;
     await breathe();
     since = performance.now();

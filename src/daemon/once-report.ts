@@ -1,4 +1,5 @@
 import type { Decision, Reason } from "../core/decision.ts";
+import { victimOf } from "../core/lazy-decision.ts";
 import { unreachable } from "../core/unreachable.ts";
 import { LinkLost, type Missing } from "../engines/engine.ts";
 import type { Judgement } from "./tick.ts";
@@ -40,7 +41,7 @@ export function failureText(error: unknown): string {
 }
 
 function decisionReport({ decision, outcome }: Judgement): DecisionReport {
-  const { victim } = decision.evidence;
+  const victim = victimOf(decision);
   const reason = finalReason(decision);
   return {
     decision: decision.kind,

@@ -1,3 +1,4 @@
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Config } from "../config/schema.ts";
 import type { Decision, Outcome } from "../core/decision.ts";
 import type { Freedom } from "../core/history.ts";
@@ -42,6 +43,8 @@ const tidyEveryMs = 60_000;
 /** Recording rests four times as long as it has worked: looks that come sooner are left out, unless somebody was acted on. */
 const restFactor = 4;
 const mostOpinions = 1_000;
+/** So long it keeps everything else in this process waiting, at most. */
+const breathMs = 20;
 
 /** `recorded`: its last look is on record. `missed`: looks left out since. */
 type Followed = { recorded: boolean; missed: number };
@@ -79,12 +82,15 @@ export function createRecorder({ stateDir, config, log, run, now }: RecorderCont
         followed.missed++;
         return;
       }
-      const judgement = judgementOf(ticked, { ...followed, run, connection });
+      const standing = { ...followed, run, connection };
       followed.missed = 0;
       followed.recorded = stirs;
       const mode = config().query_text;
       line.add(
-        async (store) => store.append(await (await mask(mode))({ snapshot, judgement }), limits),
+        async (store) => {
+          const judgement = await judgementOf(ticked, standing);
+          await store.append(await (await mask(mode))({ snapshot, judgement }), limits);
+        },
         () => followed.missed++,
       );
     },
@@ -113,12 +119,11 @@ function masks(): (mode: Config["query_text"]) => Promise<LookMask> {
 
 type Standing = Readonly<Followed & { run: string; connection: number }>;
 
-function judgementOf({ circumstances, judgements, freedom }: TickedLook, standing: Standing): Judgement {
+async function judgementOf({ circumstances, judgements, freedom }: TickedLook, standing: Standing): Promise<Judgement> {
   const { config, mode, paused, leader, journalled } = circumstances;
   const { run, connection, missed, recorded } = standing;
-  const all = judgements.map(({ decision, outcome }) => opinionOf(decision, outcome));
-  const opinions = (["act", "spare", "wait"] satisfies Opinion["kind"][]).flatMap((kind) =>
-    all.filter((opinion) => opinion.kind === kind),
+  const ranked = (["act", "spare", "wait"] satisfies Opinion["kind"][]).flatMap((kind) =>
+    judgements.filter(({ decision }) => decision.kind === kind),
   );
   return {
     run,
@@ -128,10 +133,23 @@ function judgementOf({ circumstances, judgements, freedom }: TickedLook, standin
     paused,
     leader,
     journalled,
-    opinions: opinions.slice(0, mostOpinions),
+    opinions: await opinionsOf(ranked.slice(0, mostOpinions)),
     missed,
     freedom: recorded && missed === 0 ? null : freedom,
   };
+}
+
+/** In a jam of thousands their words take seconds: others run in between. */
+async function opinionsOf(judgements: TickedLook["judgements"]): Promise<readonly Opinion[]> {
+  const opinions: Opinion[] = [];
+  let since = performance.now();
+  for (const { decision, outcome } of judgements) {
+    opinions.push(opinionOf(decision, outcome));
+    if (performance.now() - since < breathMs) continue;
+    await breathe();
+    since = performance.now();
+  }
+  return opinions;
 }
 
 type WorkLine = Readonly<{

@@ -2,9 +2,9 @@ import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/deci
 import type { History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText, victimText } from "../core/news.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimText } from "../core/news.ts";
 import { type Circumstances, nextChangeMs, nextHoursMs } from "../core/plan.ts";
-import { afterOutcome } from "../core/remember.ts";
+import { afterOutcome, afterProbe } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
@@ -39,6 +39,7 @@ export type TickContext = Readonly<{
 
 type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
+/** Only what is written down or told has its query text masked: whoever shows the evidence of another one masks it. */
 export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
 
 export type TickResult = Readonly<{
@@ -73,7 +74,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
     for (const decision of decisions) {
       const stale = performance.now() - lookedAt > staleMs;
       const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
-      again ||= judgement === null || mayGoOn(judgement);
+      again ||= judgement === null ? !isProbed(decision, memory) : mayGoOn(judgement, memory);
       judgements.push(judgement ?? { decision, outcome: null });
     }
   } finally {
@@ -83,7 +84,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
   }
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
-  const unruled = unruledRoots(seen, decisions);
+  const unruled = unruledRoots(seen);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
@@ -120,26 +121,31 @@ function leavesTrace(decision: Decision): boolean {
 }
 
 /** After an action the ladder may have a next step at once. */
-function mayGoOn({ decision, outcome }: Judgement): boolean {
-  return (
-    decision.kind === "act" &&
-    (decision.action === "notify" || outcome?.kind === "survived" || outcome?.kind === "failed")
-  );
+function mayGoOn({ decision, outcome }: Judgement, { history }: Memory): boolean {
+  if (decision.kind !== "act") return false;
+  if (decision.action === "notify" || outcome?.kind === "survived") return true;
+  // The same step is tried again when a look is due anyway.
+  return outcome?.kind === "failed" && history.incidents.get(decision.incident)?.step !== decision.step;
 }
 
 async function carryOut(raw: Decision, show: QueryText, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
   if (raw.kind === "wait") return { decision: raw, outcome: null };
-  const decision = maskDecision(raw, show);
-  if (decision.kind === "act" && isSignalled(decision)) return actOn(decision, context, snapshot);
+  if (raw.kind === "act" && isSignalled(raw)) return actOn(maskDecision(raw, show), context, snapshot);
+  const decision = newsFor(raw, context) === null ? raw : maskDecision(raw, show);
   return await tell(decision, context, snapshot);
+}
+
+/** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
+function newsFor(decision: Decision, { memory }: TickContext): News | null {
+  const incident = memory.history.incidents.get(decision.incident);
+  if (incident === undefined || decision.kind === "wait" || incident.told === toldBy(decision)) return null;
+  return newsOfDecision(decision);
 }
 
 /** What sends nothing to the server: written down and told where it is news. */
 async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
-  const news = newsOfDecision(decision);
-  // Without an incident it has not matched yet: a protected one is told when it would have been a victim.
-  const incident = context.memory.history.incidents.get(decision.incident);
-  if (news !== null && incident !== undefined && incident.told !== news.told) {
+  const news = newsFor(decision, context);
+  if (news !== null) {
     await observe(decision, context);
     publish(news, decision, null, context);
   }
@@ -179,6 +185,9 @@ async function actOn(
     context.report("error", { incident: decision.incident }, error.message);
     return { decision: { ...decision, kind: "spare", by: "journal" }, outcome: null };
   }
+  const atMs = snapshot.atMs + (performance.now() - begun);
+  if (probeOf(decision, settings) !== null)
+    context.memory.history = afterProbe(context.memory.history, decision.rule, "spared" in carried ? atMs : null);
   if ("spared" in carried) return await tell(carried.spared, context, snapshot);
   const { outcome } = carried;
   context.report(
@@ -186,10 +195,15 @@ async function actOn(
     factsOf(decision, outcome),
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
-  const last = settle(decision, outcome, context, { ...snapshot, atMs: snapshot.atMs + (performance.now() - begun) });
+  const last = settle(decision, outcome, context, { atMs });
   const news = newsOfOutcome(decision, outcome, last, told !== null);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
+}
+
+/** Its rule's probe spares: it takes its time at the next look, and need not be asked again before. */
+function isProbed({ rule }: Decision, { history }: Memory): boolean {
+  return history.probes.has(rule);
 }
 
 function probeOf(decision: Decision, { rules }: Settings): Probe | null {
@@ -277,18 +291,20 @@ function factsOf(decision: Decision, outcome: Outcome): object {
   };
 }
 
+const mostSaid = 20;
+
 /** Without figures that change by themselves: it is logged when it changes. */
 function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unruled: readonly Unruled[]): string {
   // With hidden sessions, or more than one look reads, it is known only of the others.
   const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
   const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
-  const parts = judgements.map(({ decision, outcome }) => {
+  const parts = judgements.slice(0, mostSaid).map(({ decision, outcome }) => {
     const what = `${decision.rule}: ${subjectText(decision)}`;
     if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;
     if (decision.kind === "wait") return `${what} is watched`;
     return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
   });
-  const said = [...parts.slice(0, 20), ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
+  const said = [...parts, ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
   return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
 }
 

@@ -202,6 +202,7 @@ export function watch(context: WatchContext): Watch {
       settings().rules.flatMap(({ rule }) => (rule.probe === undefined ? [] : [rule.probe.database])),
     );
     for (const database of databases) {
+      expect(0);
       await link.readyToProbe(database, signal).catch((error: unknown) => {
         log.warn({ target: name }, `a probe will not work, and its rules will act on nobody: ${messageOf(error)}`);
       });
@@ -227,8 +228,11 @@ export function watch(context: WatchContext): Watch {
         const rung = await rest(due);
         if (signal.aborted) break;
         await answerQuestions(link);
-        // Woken by a reload: a schedule may say that it is not time yet.
-        if (woken) due = firstLook(settings().target);
+        // Woken by a reload: a schedule may say that it is not time yet, and rules may have other probes.
+        if (woken) {
+          due = firstLook(settings().target);
+          await readyToProbe(link);
+        }
         woken = false;
         if (rung && asked.length === 0 && due() > 0) continue;
         // Nothing acts any more: the right goes with the connection.

@@ -90,7 +90,7 @@ test("a daemon that runs there is told, and whether it goes by this config", asy
   await here.write(head.replace("30s", "31s"));
   assert.match(
     (await check(here)).said,
-    /, mode observe\), by another config \(digest \w{12}\); SIGHUP makes it read this one /,
+    /, mode observe\), by another config \(digest \w{12}\): \S+lockwarden.yaml, which SIGHUP makes it read anew /,
   );
   assert.equal(((await jsonOf(here))["state"] as { daemon: { pid: number } }).daemon.pid, daemon.child.pid);
   daemon.child.kill("SIGTERM");

@@ -56,7 +56,7 @@ test("waiters come nearest first, and nobody is looked at beyond the one that is
     },
   });
   const { behind } = waitGraph(queue);
-  const [first] = behind("1", counting);
+  const [first] = behind("1", counting, 1);
   assert.deepEqual([first?.waiter, first?.depth, asked], ["2", 1, 1]);
   assert.deepEqual(
     Array.from(behind("1", locktypes), ({ waiter, blocker, depth }) => `${waiter} behind ${blocker}, ${depth}`),

@@ -289,6 +289,27 @@ test("a prepared transaction in the way says what ends it", () => {
   assert.equal(explained(look, { rules: [stuckLogin] }, { session: "order-7" }).explanation.sessions.length, 1);
 });
 
+test("a rule about prepared transactions is explained condition by condition, whatever holds it back", () => {
+  const rule = { name: "abandoned", match: { prepared: { gid: "gid-*", for: "10m" } }, steps: ["rollback-prepared"] };
+  const text = (age: string, more: object = {}) =>
+    explained(snapshot().prepared(7, { age }).build(), { rules: [rule], ...more }, { session: "gid-7" }).text.split(
+      "\n\n",
+    )[1];
+  assert.equal(
+    text("1h", { mode: "observe" }),
+    `prepared transaction gid-7
+  of app, in database app, prepared 1 h ago
+  waits for nobody, blocks nobody
+  abandoned: matched; would rollback-prepared: its identity is read again just
+    before the rollback, not within it; mode is observe
+    yes       root: waits for nobody; wanted: waits for nobody
+    yes       prepared.gid: gid gid-7; wanted: gid-*
+    yes       prepared.for: prepared 1 h ago; wanted: at least 10 min`,
+  );
+  assert.match(text("9m") ?? "", /abandoned: .*rollback-prepared in 1 min/);
+  assert.match(text("1h", { protect: { users: ["app"] } }) ?? "", /protected: its user app is protected/);
+});
+
 test("what a daemon remembers counts: ladders go on, and successors are left alone", () => {
   const ladder = { ...stuckLogin, steps: [{ wait: "10s" }, "terminate"] };
   const daemon = judge({ rules: [ladder] });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { heldLocks } from "../../src/core/held-locks.ts";
 import { type Incident, noHistory, sessionIdentity, subjectKey } from "../../src/core/history.ts";
 import { remember } from "../../src/core/remember.ts";
 import { evaluate } from "../../src/core/rules.ts";
@@ -105,7 +106,7 @@ function slowly(look: Snapshot, history: typeof noHistory): string[] {
   return look.sessions.flatMap((session) => {
     const key = subjectKey(session);
     if (key === null || graph.inCycle(session.key)) return [];
-    const subject = { session, snapshot: look, graph, sessions, history, holds: [] };
+    const subject = { session, key, snapshot: look, graph, sessions, history, locks: heldLocks([]) };
     return compiled.flatMap((rule) => {
       if (rule.ownWait === null && !graph.isRoot(session.key)) return [];
       const wasCancelled = history.incidents.get(`${rule.rule.name} ${key}`)?.cancelled === true;

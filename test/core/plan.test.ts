@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Decision, Outcome } from "../../src/core/decision.ts";
 import { nextChangeMs } from "../../src/core/plan.ts";
-import { afterOutcome } from "../../src/core/remember.ts";
+import { afterOutcome, afterProbe } from "../../src/core/remember.ts";
 import { brief, judge } from "../support/judge.ts";
 import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";
 
@@ -166,4 +166,41 @@ test("another server is another story: nothing seen before counts", () => {
     .waits(2, { on: 1, table: "public.user_session" })
     .build();
   assert.deepEqual(judging.look({ ...elsewhere, serverId: "2" }).decisions.map(brief), ["wait 5000 terminate 1"]);
+});
+
+test("a rule whose probe has just spared somebody comes after the others: it takes neither their victims nor their room", () => {
+  const idle = { match: { idle_for: "5s" }, steps: ["terminate"] };
+  const probed = { ...idle, name: "probed", probe: { sql: "select 1" } };
+  const plain = { ...idle, name: "plain", match: { idle_for: "5s", users: ["etl"] } };
+  const here = judge({ rules: [probed, plain], limits: { per_tick: 1 } });
+  const look = snapshot().session(1, { idle: "1m" }).session(2, { idle: "30s", user: "etl" });
+  const lookAgain = () => here.look(look.build()).decisions.map((one) => `${brief(one)} ${one.rule}`);
+  const first = lookAgain();
+  assert.equal(first[0], "act terminate 1 probed");
+  here.setHistory(afterProbe(here.history(), "probed", 1));
+  assert.deepEqual(lookAgain(), ["act terminate 2 plain", "spare limit 1 probed", "spare other-rule 2 probed"]);
+  here.setHistory(afterProbe(here.history(), "probed", null));
+  assert.deepEqual(lookAgain(), first);
+});
+
+test("a last step that could not be sent is tried again at later looks, three times in all; one before it gives way to the next", () => {
+  for (const [steps, expected] of [
+    [["terminate"], ["act terminate 1", "act terminate 1", "act terminate 1", "spare done 1"]],
+    [
+      ["cancel", "terminate"],
+      ["act cancel 1", "act terminate 1", "act terminate 1", "act terminate 1", "spare done 1"],
+    ],
+  ] as const) {
+    const here = judge({ rules: [{ name: "r", match: { transaction_for: "5s" }, steps }] });
+    const seen = expected.map(() => {
+      const [decision] = here.look(snapshot().session(1, { xact: "1m" }).build()).decisions;
+      assert.ok(decision !== undefined);
+      const rule = here.rules[0]?.rule;
+      assert.ok(rule !== undefined);
+      if (decision.kind === "act")
+        here.setHistory(afterOutcome(here.history(), decision, outcome("failed"), rule, Date.UTC(2026, 0, 1, 12)));
+      return brief(decision);
+    });
+    assert.deepEqual(seen, expected);
+  }
 });

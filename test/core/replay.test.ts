@@ -330,3 +330,37 @@ test("looks that were seen already are left out and counted, and so are snapshot
   } = compared(looks, { before: null, after: trial({ rules: [stuckLogin("30s")] }) });
   assert.deepEqual({ seen, stale, unjudged }, { seen: 3, stale: 2, unjudged: 3 });
 });
+
+test("prepared transactions are compared too, and whom a trial rolls back holds up nobody any more", () => {
+  const rule = (age: string) => ({
+    name: "abandoned",
+    match: { prepared: { gid: "gid-*", for: age } },
+    steps: ["rollback-prepared"],
+  });
+  const looks = seconds(10, 60, 10).map((at) =>
+    snapshot()
+      .later(`${at}s`)
+      .prepared(7, { age: `${at}s` })
+      .session(2, { xact: `${at}s` })
+      .waits(2, { on: "prepared/7", for: `${at}s`, table: login })
+      .build(),
+  );
+  const waiters = { name: "waiters", match: { waits: { for: "35s" } }, steps: ["terminate"] };
+  const comparison = compared(flight([rule("20s")], looks), {
+    before: null,
+    after: trial({ rules: [rule("30s"), waiters] }),
+  });
+  assert.deepEqual(cases(comparison), [
+    "changed null: rollback-prepared by abandoned at 00:20 → rollback-prepared by abandoned at 00:30",
+  ]);
+  const [one] = comparison.cases.values();
+  assert.deepEqual(one?.session, {
+    gid: "gid-7",
+    pid: null,
+    sessionId: "gid-7",
+    user: "app",
+    database: "app",
+    application: null,
+    client: null,
+  });
+});

@@ -18,9 +18,9 @@ function named(look: SnapshotBuilder): readonly string[] {
 }
 
 function namedIn(built: Snapshot): readonly string[] {
-  const { look: judged, rules } = judge({ rules: [rule] });
+  const { rules } = judge({ rules: [rule] });
   const seen = { snapshot: built, evaluation: evaluate(built, rules, noHistory) };
-  return unruledRoots(seen, judged(built).decisions).map(
+  return unruledRoots(seen).map(
     ({ blocker, relation }) => `${blocker.kind === "session" ? blocker.pid : blocker.gid} on ${relation}`,
   );
 }

@@ -84,3 +84,55 @@ test("in observe no probe is run", async () => {
   await daemon.ended;
   await stuck.release();
 });
+
+const slow = "select pg_catalog.pg_sleep(30)";
+
+for (const [what, probe, most] of [
+  ["gets through", "select 1", 1],
+  ["takes longer than what a look has seen stays true", slow, 5],
+] as const) {
+  test(`a rule whose probe ${what} keeps no other rule from its victims`, async () => {
+    const here = await place(`
+mode: enforce
+targets: [{name: app, url: "${service.url}", poll: 200ms}]
+rules:
+  - name: careful
+    match: {state: idle in transaction, idle_for: 200ms, blocks: {tables: [public.user_session]}}
+    steps: [terminate]
+    probe: {sql: "${probe}", timeout: 1200ms}
+  - name: plain
+    match: {state: idle in transaction, idle_for: 200ms, applications: [plain]}
+    steps: [terminate]
+limits: {per_tick: ${most}}
+`);
+    const stuck = await stuckLogin(service, 5);
+    const plain = await service.person("plain");
+    plain.on("error", () => undefined);
+    await plain.query("begin; select 1");
+    const daemon = here.run();
+    const events = await eventually(async () => {
+      const all = await here.journal();
+      return all.some(({ event }) => event === "outcome") && all;
+    });
+    assert.deepEqual(
+      events.flatMap((event) => (event.event === "intent" ? [event.decision.rule] : [])),
+      ["plain"],
+    );
+    daemon.child.kill("SIGTERM");
+    await daemon.ended;
+    assert.ok(await stuck.lives());
+    await stuck.release();
+  });
+}
+
+test("a probe that comes with a reload is made ready at once, and told when it cannot be", async () => {
+  const here = await place(config(probeOf(1)));
+  const daemon = here.run();
+  await eventually(() => daemon.said().includes("nobody waits for a lock"));
+  assert.ok(!daemon.said().includes("a probe will not work"));
+  await here.write(config(probeOf(1)).replace("timeout: 300ms", "timeout: 300ms, database: nowhere"));
+  daemon.child.kill("SIGHUP");
+  await eventually(() => daemon.said().includes("a probe will not work"));
+  daemon.child.kill("SIGTERM");
+  await daemon.ended;
+});

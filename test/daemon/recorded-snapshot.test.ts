@@ -51,6 +51,21 @@ test("what is written is read back: a look with its decisions, and a snapshot al
   assert.equal(written(alone), JSON.stringify({ ...JSON.parse(written(alone)) }));
 });
 
+test("a prepared transaction is read back with all that rules about it ask, and an older recording without that is read", () => {
+  const { snapshot: whole } = readLook(written({ snapshot: snapshot().prepared(7).build(), judgement: null }), "x");
+  assert.deepEqual(whole, snapshot().prepared(7).build());
+  const [one] = readSnapshot(written(look), "x").prepared;
+  assert.deepEqual(one, {
+    kind: "prepared",
+    key: "p",
+    gid: "g",
+    transactionId: "7",
+    user: "u",
+    database: "d",
+    ageMs: null,
+  });
+});
+
 test("a crowd is written in pieces, and read back whole", () => {
   const sessions = Array.from({ length: 1_234 }, (_, number) => ({ ...seen.sessions[0], key: String(number) }));
   const crowd = { ...look, snapshot: { ...seen, sessions } } as RecordedLook;

@@ -90,7 +90,7 @@ test("while somebody waits each look is recorded with what was decided, the firs
   assert.equal((await daemon.ended).code, 0);
 });
 
-test("the reason of a rule on query does not repeat the statement", async () => {
+test("a reason does not quote the statement that its rule's query was found in", async () => {
   const rule = `
   - name: waiting
     match: {query: hunter2, waits: {for: 200ms}}

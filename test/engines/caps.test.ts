@@ -30,12 +30,15 @@ for (const { major, postgres, here, prepared: connection } of await stages({ set
     await holder.run("begin; select pg_advisory_xact_lock(g, 7) from generate_series(1, 200) as g");
     waiter.start("begin; select pg_advisory_xact_lock(1, 7)");
     await here.readWith(1);
-    const whole = await readWith({ mostLocks: 300 });
-    assert.deepEqual(blockers(whole, waiter.pid, false), [holder.pid]);
-    assert.deepEqual(decide(whole), [`act terminate ${holder.pid}`]);
-    const capped = await readWith({ mostLocks: 100 });
+    // Most of them only resemble the one that is waited for.
+    for (const mostLocks of [300, 100]) {
+      const whole = await readWith({ mostLocks });
+      assert.deepEqual(blockers(whole, waiter.pid, false), [holder.pid]);
+      assert.deepEqual(decide(whole), [`act terminate ${holder.pid}`]);
+    }
+    const capped = await readWith({ mostLocks: 1 });
     assert.deepEqual([capped.waits, capped.holds, capped.contended], [null, null, true]);
-    assert.match(capped.gaps.join(), /more than 100 locks are waited for.*nobody is acted on/);
+    assert.match(capped.gaps.join(), /more than 1 locks are waited for.*nobody is acted on/);
     assert.deepEqual(waitGraph(capped).roots(), []);
     const spared = [holder, waiter].map(({ pid }) => `spare unknown ${pid}`).toSorted();
     assert.deepEqual(decide(capped), spared);

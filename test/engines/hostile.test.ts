@@ -72,6 +72,33 @@ for (const { major, postgres } of servers) {
     await connection.close();
   });
 
+  test(`${major}: a gid in another encoding is unknown, and does not blind the reader to everybody`, async () => {
+    const admin = await client(postgres.url());
+    await admin.query("create database ascii encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0");
+    await admin.end();
+    const stranger = await watched.person("latin", "postgres", "ascii");
+    await stranger.run("create table held ()");
+    await stranger.run("begin; lock table held; prepare transaction E'gid-\\xe9'");
+    const connection = await textConnection(postgres.url("postgres", "ascii"));
+    await connection.query("set client_encoding to 'UTF8'", [], quiet);
+    const reader = readerOn(connection, (database) => postgres.url("postgres", database));
+    stranger.start("select from held");
+    const snapshot = await eventually(async () => {
+      const seen = await reader.read({ sessions: "transactions", locks: true }, quiet);
+      return seen.waits?.length === 1 && seen;
+    });
+    assert.deepEqual(
+      snapshot.prepared.map(({ gid, database }) => [gid, database]),
+      [["", "ascii"]],
+    );
+    assert.deepEqual(waitOf(snapshot, stranger.pid).blockers, [{ node: snapshot.prepared[0]?.key, soft: false }]);
+    await stranger.end();
+    const owner = await watched.person("latin", "postgres", "ascii");
+    await owner.run("rollback prepared E'gid-\\xe9'");
+    await owner.end();
+    await connection.close();
+  });
+
   test(`${major}: a counted waiter far down a chain still justifies the act`, async () => {
     const length = 26;
     const people = await withRows(watched, "chain", length);

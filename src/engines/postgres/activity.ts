@@ -1,5 +1,6 @@
 import type { Session, SessionState, Transaction } from "../../core/session.ts";
 import type { Connection, Row } from "./connection.ts";
+import { isOfEncoding } from "./failure.ts";
 import { momentOf } from "./moment.ts";
 import { forVersion, progressCommands } from "./versions.ts";
 
@@ -59,9 +60,6 @@ const textless = [
   [130_000, activitySql("a.leader_pid", "null::text")],
 ] as const;
 
-/** character_not_in_repertoire, untranslatable_character: somebody's statement, whole or cut within a character. */
-const encodingErrors: readonly unknown[] = ["22021", "22P05"];
-
 /** What the look asks for: every client, or those in a transaction or waiting; these pids too, whatever they do. */
 export type ActivityQuestion = Readonly<{ all: boolean; pids: readonly string[]; maintenance: boolean }>;
 
@@ -77,7 +75,7 @@ export async function readActivity(
   const values = [String(question.all), question.pids, commands];
   // One stranger's text must not blind Lockwarden to everybody.
   const whole = await ask(statements).catch((error: unknown) => {
-    if (encodingErrors.includes(codeOf(error))) return null;
+    if (isOfEncoding(error)) return null;
     throw error;
   });
   const rows = whole ?? (await ask(textless));
@@ -93,10 +91,6 @@ export async function readActivity(
     capped: rows.length > mostSessions,
     textless: whole === null,
   };
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
 
 function activityOf(row: Row, atMs: number, maintenance: boolean): Activity {

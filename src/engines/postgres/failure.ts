@@ -149,3 +149,11 @@ function codeOf(error: unknown): string {
 function quote(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
+
+/** character_not_in_repertoire, untranslatable_character: some text of somebody's, whole or cut within a character. */
+const encodingErrors: readonly unknown[] = ["22021", "22P05"];
+
+/** The server cannot send us somebody's text. */
+export function isOfEncoding(error: unknown): boolean {
+  return typeof error === "object" && error !== null && "code" in error && encodingErrors.includes(error.code);
+}

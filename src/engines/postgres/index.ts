@@ -5,7 +5,7 @@ import { check } from "./check.ts";
 import { grants, quoteName } from "./grants.ts";
 import { act } from "./guard.ts";
 import { leaseOn } from "./lease.ts";
-import { type Opened, openConnection } from "./open.ts";
+import { type Opened, type OpenOptions, openConnection } from "./open.ts";
 import { prober } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { rollbackPrepared } from "./rollback-prepared.ts";
@@ -67,8 +67,9 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 function link(target: Target, reader: Opened, actor: Opened): Link {
   const { serverId, ...facts } = reader.server;
   const lease = leaseOn(actor);
-  const openOther = async (database: string, signal: AbortSignal): Promise<Opened> =>
-    onServer(serverId, target, await openConnection(target, { database }, signal));
+  const openSame = async (options: OpenOptions, signal: AbortSignal): Promise<Opened> =>
+    onServer(serverId, target, await openConnection(target, options, signal));
+  const openOther = (database: string, signal: AbortSignal) => openSame({ database }, signal);
   const reading = createReader({
     connection: reader,
     target: { name: target.name },
@@ -76,7 +77,7 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     openOther,
     ownPids: [reader.pid, actor.pid],
   });
-  const probes = prober(target, openConnection);
+  const probes = prober(target.statement_timeout, openSame);
   let closing: Promise<void> | null = null;
   /** Half a link is none: whoever reads must be able to act, on the same server. */
   const whole = async <T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> => {

@@ -59,20 +59,17 @@ select ${columns(waitStart)}
  where l.mode <> 'SIReadLock' and not (l.fastpath and l.locktype = 'virtualxid')
  limit $1::int8`;
 
-// For a table with more locks than one look reads: the server chooses, and whatever somebody may be waiting for comes first
-// (by one column each, so that the server can hash; a few rows too many do no harm).
+// For a table with more locks than one look reads: the server chooses, and whatever somebody waits for comes first. By the
+// whole name of a lock: who holds a hundred thousand that only resemble one that is waited for must not blind Lockwarden.
 const chosenSql = (waitStart: string) => `/* lockwarden:locks */
-with l as materialized (select * from pg_catalog.pg_lock_status() where mode <> 'SIReadLock'),
-wanted as (
-  select l.*, coalesce(not l.granted
-      or l.relation in (select w.relation from l as w where not w.granted)
-      or l.transactionid in (select w.transactionid from l as w where not w.granted)
-      or l.virtualxid in (select w.virtualxid from l as w where not w.granted)
-      or l.objid in (select w.objid from l as w where not w.granted)
-      or l.locktype = 'transactionid' and l.pid is null, false) as contended
-    from l)
+with named as materialized (
+  select l.*, ${lockText} as lock from pg_catalog.pg_lock_status() as l where l.mode <> 'SIReadLock'),
+l as materialized (
+  select n.*, n.lock in (select w.lock from named as w where not w.granted)
+      or n.locktype = 'transactionid' and n.pid is null as contended
+    from named as n)
 select ${columns(waitStart)}, l.contended
-  from wanted as l
+  from l
  where l.contended
     or l.locktype in ('relation', 'tuple')
    and (l.relation >= ${firstOrdinaryRelation} or l.pid in (select w.pid from l as w where not w.granted))

@@ -1,5 +1,6 @@
 import type { Prepared } from "../../core/session.ts";
 import type { Connection } from "./connection.ts";
+import { isOfEncoding } from "./failure.ts";
 import type { LockRow } from "./lock-rows.ts";
 
 /** A prepared transaction as the server lists it; owner and database are still object ids. */
@@ -10,15 +11,19 @@ export type PreparedRow = Readonly<{
 }>;
 
 // The function, not the view, which joins pg_authid.
-const preparedSql = `/* lockwarden:prepared */
-select p.transaction, p.gid, p.ownerid, p.dbid, pg_catalog.age(p.transaction) as xmin_age,
+const preparedSql = (gid: string) => `/* lockwarden:prepared */
+select p.transaction, ${gid} as gid, p.ownerid, p.dbid, pg_catalog.age(p.transaction) as xmin_age,
        to_char(p.prepared at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as prepared_at,
        trunc(extract(epoch from pg_catalog.clock_timestamp() - p.prepared) * 1000) as age_ms
   from pg_catalog.pg_prepared_xact() as p`;
 
 /** One statement, needed where a lock row has no pid, and for rules about prepared transactions. */
 export async function readPrepared(connection: Connection, signal: AbortSignal): Promise<readonly PreparedRow[]> {
-  const rows = await connection.query(preparedSql, [], signal);
+  // One stranger's gid in another encoding: then no gid is known in this look, and none meets a rule's.
+  const rows = await connection.query(preparedSql("p.gid"), [], signal).catch((error: unknown) => {
+    if (isOfEncoding(error)) return connection.query(preparedSql("null"), [], signal);
+    throw error;
+  });
   return rows.map(({ transaction, gid, ownerid, dbid, age_ms, prepared_at, xmin_age }) => ({
     ownerId: ownerid ?? null,
     databaseId: dbid ?? null,

@@ -1,5 +1,4 @@
 import pg from "pg";
-import type { Target } from "../../config/schema.ts";
 import type { Probe, Probed } from "../../core/decision.ts";
 import { LinkLost } from "../engine.ts";
 import { reasonOf } from "./names.ts";
@@ -24,19 +23,18 @@ export type Prober = Readonly<{
   close(): Promise<void>;
 }>;
 
-type Open = (target: Target, options: OpenOptions, signal: AbortSignal) => Promise<Opened>;
+type Open = (options: OpenOptions, signal: AbortSignal) => Promise<Opened>;
 
 /**
  * Probes run on sessions of their own, one a database, opened once and kept: somebody else's statement must not be
- * able to leave anything on the session that reads or the one that signals.
+ * able to leave anything on the session that reads or the one that signals. `open` sees to it that all are on one server.
  */
-export function prober(target: Target, open: Open): Prober {
+export function prober(longestMs: number, open: Open): Prober {
   const sessions = new Map<string | undefined, Opened>();
   const session = async (database: string | undefined, signal: AbortSignal): Promise<Opened> => {
     const known = sessions.get(database);
     if (known?.isOpen() === true) return known;
     const opened = await open(
-      target,
       database === undefined ? {} : { database, databaseSource: "the rule's probe.database" },
       signal,
     );
@@ -50,7 +48,7 @@ export function prober(target: Target, open: Open): Prober {
       const ms = () => Math.round(performance.now() - began);
       try {
         const connection = await session(probe.database, signal);
-        return await run(connection, probe, target.statement_timeout, signal);
+        return await run(connection, probe, longestMs, signal);
       } catch (error) {
         signal.throwIfAborted();
         const hint = error instanceof LinkLost && error.hint !== null ? `; ${error.hint}` : "";
