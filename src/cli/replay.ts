@@ -192,10 +192,6 @@ function notesOf({ config, digest }: Loaded, old: Loaded | null, compared: Files
       "literals in recorded statements are masked: a rule's query is tried on what is left",
     ],
     [
-      rules.some(({ probe }) => probe !== undefined),
-      "a probe asks a live server: a rule that has one is tried as if it found the way stuck",
-    ],
-    [
       config.rules.some(({ match: { blocks, waits } }) => blocks === undefined && waits === undefined),
       "looks at which nobody waited, and nobody was about to be acted on, are not recorded: a rule without blocks or waits is tried on the others alone",
     ],

@@ -281,11 +281,3 @@ test("what a real daemon recorded is replayed: by the same rules no difference, 
   const longer = await replay(here);
   assertEnded(longer, { code: 0, out: /\nIs not acted on any more:\n[^]*\n {4}now: stuck-login waits 9 s more: / });
 });
-
-test("that a probe cannot be asked again is said, and only where a rule has one", async () => {
-  const note = /a probe asks a live server: a rule that has one is tried as if it found the way stuck/;
-  const plain = await withRecording(config("30s"));
-  assert.doesNotMatch((await replay(plain)).out, note);
-  const probed = await withRecording(config("30s", '    probe: {sql: "select 1"}'));
-  assert.match((await replay(probed)).out, note);
-});
