@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type pg from "pg";
 import type { EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
 import { figure, type Report, type Scenario, summaryCells, summaryColumns, type Table } from "./report.ts";
-import { person, versionOf, watchdogRole, withServer } from "./server.ts";
+import { forgetStatements, person, statementsSent, versionOf, watchdogRole, withServer } from "./server.ts";
 import { serverClock } from "./server-clock.ts";
 import { randomNumbers, shareInterval, summarize } from "./statistics.ts";
 import { makeStuck, type Stuck, type StuckPlace } from "./stuck.ts";
-import { idleForMs, lockwarden, pollingLoop, type Watchdog } from "./watchdogs.ts";
+import { lockwarden, pollingLoop, type Watchdog } from "./watchdogs.ts";
 
+const idleForMs = 2_000;
 const mostMs = 150;
 const repetitions = 20;
 const burstSize = 10;
@@ -16,11 +16,11 @@ const calmMs = 10_000;
 const longestPauseMs = 700;
 
 const lanes: readonly Readonly<{ watchdog: Watchdog; ours: boolean }>[] = [
-  { watchdog: lockwarden("poll 30s, idle_for", { poll: "30s", blocks: false }), ours: true },
-  { watchdog: lockwarden("poll 30s, idle_for and blocks", { poll: "30s", blocks: true }), ours: true },
-  { watchdog: lockwarden("poll 5s, idle_for", { poll: "5s", blocks: false }), ours: true },
-  { watchdog: lockwarden("poll 5s, idle_for and blocks", { poll: "5s", blocks: true }), ours: true },
-  { watchdog: pollingLoop(1_000), ours: false },
+  { watchdog: lockwarden("poll 30s, idle_for", { poll: "30s", blocks: false, idleForMs }), ours: true },
+  { watchdog: lockwarden("poll 30s, idle_for and blocks", { poll: "30s", blocks: true, idleForMs }), ours: true },
+  { watchdog: lockwarden("poll 5s, idle_for", { poll: "5s", blocks: false, idleForMs }), ours: true },
+  { watchdog: lockwarden("poll 5s, idle_for and blocks", { poll: "5s", blocks: true, idleForMs }), ours: true },
+  { watchdog: pollingLoop(1_000, idleForMs), ours: false },
 ];
 
 export const releaseLatency: Scenario = {
@@ -56,7 +56,8 @@ function runLane(major: number, watchdog: Watchdog, seed: number): Promise<Lane>
     await superuser.query("create table public.user_session (id int primary key, seen timestamptz)");
     await superuser.query("grant all on public.user_session to app");
     await superuser.query("insert into public.user_session select generate_series(1, 1000)");
-    const place = { url: server.url("app"), clock: await serverClock(superuser) };
+    const clock = await serverClock(superuser);
+    const place = { connect: () => person(server.url("app"), "web"), witness: superuser, clock };
     const bare = await measureBare(server, place);
     const running = await watchdog.start(server.url(watchdogRole));
     try {
@@ -120,19 +121,6 @@ async function latencyOf(stuck: Stuck, since: number): Promise<Latency> {
   const [released, ended] = await Promise.all([stuck.released, stuck.ended]);
   await stuck.close();
   return { released: released - since, ended: ended - since };
-}
-
-async function forgetStatements(superuser: pg.Client): Promise<void> {
-  await superuser.query("select pg_stat_statements_reset()");
-}
-
-/** What the watchdog's role sent, short connections to other databases included. */
-async function statementsSent(superuser: pg.Client): Promise<number> {
-  const { rows } = await superuser.query<{ calls: string }>(
-    "select coalesce(sum(calls), 0) as calls from pg_stat_statements where userid = $1::regrole",
-    [watchdogRole],
-  );
-  return Number(rows[0]?.calls);
 }
 
 function report(found: readonly Lane[]): Report {

@@ -56,3 +56,16 @@ export async function versionOf(client: pg.Client): Promise<string> {
   const { rows } = await client.query<{ server_version: string }>("show server_version");
   return `PostgreSQL ${rows[0]?.server_version ?? "unknown"}`;
 }
+
+export async function forgetStatements(superuser: pg.Client): Promise<void> {
+  await superuser.query("select pg_stat_statements_reset()");
+}
+
+/** What the watchdog's role sent, short connections to other databases included. */
+export async function statementsSent(superuser: pg.Client): Promise<number> {
+  const { rows } = await superuser.query<{ calls: string }>(
+    "select coalesce(sum(calls), 0) as calls from pg_stat_statements where userid = $1::regrole",
+    [watchdogRole],
+  );
+  return Number(rows[0]?.calls);
+}

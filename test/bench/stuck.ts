@@ -1,5 +1,6 @@
+import type pg from "pg";
 import { eventually } from "../support/eventually.ts";
-import { person, processIdOf } from "./server.ts";
+import { processIdOf } from "./server.ts";
 import type { ServerClock } from "./server-clock.ts";
 
 /** A row that somebody has locked and left, and somebody who waits for it. */
@@ -14,14 +15,18 @@ export type Stuck = Readonly<{
   close(): Promise<void>;
 }>;
 
-export type StuckPlace = Readonly<{ url: string; clock: ServerClock }>;
+export type StuckPlace = Readonly<{
+  /** Somebody new: a waiter of the last act would stand for the same jam. */
+  connect(): Promise<pg.Client>;
+  /** Sees who waits; may be the same for all. */
+  witness: pg.Client;
+  clock: ServerClock;
+}>;
 
 const patienceMs = 60_000;
 
-/** New connections each time: a waiter of the last act would stand for the same jam. */
-export async function makeStuck(row: number, { url, clock }: StuckPlace): Promise<Stuck> {
-  const [victim, waiter, witness] = await Promise.all(["web", "web", "witness"].map((name) => person(url, name)));
-  if (victim === undefined || waiter === undefined || witness === undefined) throw new Error("expected three clients");
+export async function makeStuck(row: number, { connect, witness, clock }: StuckPlace): Promise<Stuck> {
+  const [victim, waiter] = await Promise.all([connect(), connect()]);
   const [pid, waiterPid] = await Promise.all([processIdOf(victim), processIdOf(waiter)]);
   const now = () => clock(performance.now());
   const ended = within(
@@ -45,7 +50,6 @@ export async function makeStuck(row: number, { url, clock }: StuckPlace): Promis
     );
     return rows[0];
   });
-  await witness.end();
   return { pid, idleSince: Number(state.since), released, ended, close: () => waiter.end() };
 }
 

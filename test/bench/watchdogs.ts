@@ -10,17 +10,18 @@ import { person } from "./server.ts";
 export type Watchdog = Readonly<{ name: string; start(url: string): Promise<Running> }>;
 export type Running = Readonly<{ stop(): Promise<void> }>;
 
-export const idleForMs = 2_000;
 const program = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
 
+type Rule = Readonly<{ poll: string; blocks: boolean; idleForMs: number }>;
+
 /** The daemon itself, in a process of its own. */
-export function lockwarden(name: string, { poll, blocks }: Readonly<{ poll: string; blocks: boolean }>): Watchdog {
+export function lockwarden(name: string, rule: Rule): Watchdog {
   return {
     name,
     start: async (url) => {
       const folder = await mkdtemp(join(tmpdir(), "lockwarden-bench-"));
       const file = join(folder, "lockwarden.yaml");
-      await writeFile(file, config({ url, folder, poll, blocks }));
+      await writeFile(file, config({ url, folder, ...rule }));
       const child = spawn(process.execPath, [program, "run", "--config", file], {
         env: { PATH: process.env["PATH"] ?? "" },
         stdio: ["ignore", "pipe", "pipe"],
@@ -51,7 +52,7 @@ export function lockwarden(name: string, { poll, blocks }: Readonly<{ poll: stri
 }
 
 /** What people write first: every so often, end whoever has been idle for too long. No guard, no proof, no journal. */
-export function pollingLoop(everyMs: number): Watchdog {
+export function pollingLoop(everyMs: number, idleForMs: number): Watchdog {
   const sql = `select pg_terminate_backend(pid) from pg_stat_activity
     where state = 'idle in transaction' and clock_timestamp() - state_change >= interval '${idleForMs} ms'`;
   return {
@@ -77,10 +78,10 @@ export function pollingLoop(everyMs: number): Watchdog {
   };
 }
 
-type Wanted = Readonly<{ url: string; folder: string; poll: string; blocks: boolean }>;
+type Wanted = Rule & Readonly<{ url: string; folder: string }>;
 
 /** Every default but the limits, which are there to stop what is done here: many acts in a minute. JSON is YAML. */
-function config({ url, folder, poll, blocks }: Wanted): string {
+function config({ url, folder, poll, blocks, idleForMs }: Wanted): string {
   const blocking = blocks ? { blocks: { tables: "public.user_session", waiters: 1 } } : {};
   return JSON.stringify({
     mode: "enforce",
