@@ -10,8 +10,12 @@ export type JournalLine = Readonly<{ kind: "event"; event: JournalEvent }> | Rea
 
 /** Every line of the journal, oldest first, read as a stream; no journal is an empty one. Lines never make it throw. */
 export async function* journalLines(stateDir: string, longest: number = longestLine): AsyncGenerator<JournalLine> {
+  yield* linesOf(journalPath(stateDir), longest);
+}
+
+async function* linesOf(path: string, longest: number): AsyncGenerator<JournalLine> {
   let line = 0;
-  for await (const { text } of textLines(chunks(journalPath(stateDir)), longest)) {
+  for await (const { text } of textLines(chunks(path), longest)) {
     line += 1;
     if (text === "") continue;
     const event = text === null ? null : parseEvent(text);
@@ -30,15 +34,33 @@ export async function readJournal(stateDir: string): Promise<Readonly<{ events: 
   return { events, torn };
 }
 
-/** What a crash left open, without holding the rest of the journal in memory. */
-export async function readOpenIntents(stateDir: string): Promise<Readonly<{ intents: Intent[]; torn: number }>> {
+/**
+ * What a crash left open, without holding the rest of the journal in memory; `follow` is shown every event on the way. The
+ * file that was rotated away last is read before the journal: `unread` says why it could not be.
+ */
+export async function readOpenIntents(
+  stateDir: string,
+  follow: (event: JournalEvent) => void = () => undefined,
+): Promise<Readonly<{ intents: Intent[]; torn: number; unread: string | null }>> {
   const open = new Map<string, Intent>();
   let torn = 0;
+  let unread: string | null = null;
+  const see = (event: JournalEvent): void => {
+    followIntent(open, event);
+    follow(event);
+  };
+  try {
+    for await (const line of linesOf(`${journalPath(stateDir)}.1`, longestLine)) {
+      if (line.kind === "event") see(line.event);
+    }
+  } catch (error) {
+    unread = errorText(error);
+  }
   for await (const line of journalLines(stateDir)) {
-    if (line.kind === "event") followIntent(open, line.event);
+    if (line.kind === "event") see(line.event);
     else torn += 1;
   }
-  return { intents: [...open.values()], torn };
+  return { intents: [...open.values()], torn, unread };
 }
 
 async function* chunks(path: string): AsyncGenerator<Buffer> {

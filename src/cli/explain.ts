@@ -1,11 +1,13 @@
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { Scope } from "../core/explanation.ts";
+import { historyFrom, type Past } from "../core/journal-past.ts";
 import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/explain.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { failureText } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { engineFor } from "../engines/registry.ts";
+import { readPast } from "../journal-past.ts";
 import { askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
@@ -57,16 +59,27 @@ async function live(asking: Asking): Promise<readonly TargetExplanation[]> {
     const answer = await askDaemon(stateDir, { command: "explain", scope });
     if (answer !== null) return answer;
   }
-  return Promise.all(config.targets.map((target) => lookAt(target, asking)));
+  // Without the right to read it nothing is known of earlier acts.
+  const past = await readPast(stateDir, config.limits).catch((): Past => new Map());
+  return Promise.all(config.targets.map((target) => lookAt(target, { ...asking, past })));
 }
 
-async function lookAt(target: Target, { config, digest, scope }: Asking): Promise<TargetExplanation> {
+async function lookAt(
+  target: Target,
+  { config, digest, scope, past }: Asking & Readonly<{ past: Past }>,
+): Promise<TargetExplanation> {
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
-      const look = await lookToExplain({ ...stranger, settings, link, signal });
+      const look = await lookToExplain({
+        ...stranger,
+        history: historyFrom(past, target.name, config.rules),
+        settings,
+        link,
+        signal,
+      });
       return await explainLook(look, { scope, basis: "first look" });
     } finally {
       await link.close();

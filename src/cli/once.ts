@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
-import { noHistory } from "../core/history.ts";
+import { historyFrom, type Past } from "../core/journal-past.ts";
 import { type JournalGate, journalGate } from "../daemon/journal-gate.ts";
 import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
@@ -14,6 +14,7 @@ import { tick } from "../daemon/tick.ts";
 import type { Missing } from "../engines/engine.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
+import { readPast } from "../journal-past.ts";
 import { ownStateDir } from "../state-dir.ts";
 import { type Asking, askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
@@ -73,7 +74,13 @@ async function alone(
   const journal = journalGate({ open: () => openJournal(stateDir), log, shout: () => undefined, newId, now });
   const teller = await createTeller({ channels: config.channels, stateDir, journal, log, newId });
   try {
-    const context = { config, digest, journal, teller, log, newId, now, lack };
+    const past = await readPast(stateDir, config.limits).catch((error: unknown) => {
+      log.error({}, error instanceof Error ? error.message : String(error));
+      return null;
+    });
+    // Who was signalled before is not known then: nobody is.
+    const safe: JournalGate = past === null ? { ...journal, works: () => false } : journal;
+    const context = { past: past ?? new Map(), journal: safe, config, digest, teller, log, newId, now, lack };
     return await Promise.all(config.targets.map((target) => lookAt(target, context)));
   } finally {
     await teller.close(deliveryMs);
@@ -85,6 +92,8 @@ async function alone(
 
 type Alone = Readonly<{
   config: Config;
+  /** Limits are those of the target, whoever acts on it. */
+  past: Past;
   digest: string;
   journal: JournalGate;
   teller: Teller;
@@ -95,7 +104,10 @@ type Alone = Readonly<{
 }>;
 
 /** One look over a connection of its own; it may only act when no daemon has the lease. */
-async function lookAt(target: Target, { config, digest, log, teller, lack, ...rest }: Alone): Promise<LookReport> {
+async function lookAt(
+  target: Target,
+  { config, digest, past, log, teller, lack, ...rest }: Alone,
+): Promise<LookReport> {
   const { name } = target;
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
@@ -111,7 +123,7 @@ async function lookAt(target: Target, { config, digest, log, teller, lack, ...re
         ...rest,
         settings,
         link,
-        memory: { history: noHistory },
+        memory: { history: historyFrom(past, name, config.rules) },
         leader,
         paused: false,
         tell: teller.tell,

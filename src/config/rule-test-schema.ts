@@ -27,6 +27,7 @@ const spares: Record<SpareBy, true> = {
   except: true,
   protect: true,
   limit: true,
+  breaker: true,
   observe: true,
   paused: true,
   follower: true,

@@ -162,6 +162,11 @@ const activeWindow = z.strictObject({
   timezone: timeZone.describe("Whose clocks count, such as Europe/Berlin or UTC."),
 });
 
+const ruleLimits = z.strictObject({
+  per_tick: whole(1, 1_000).optional().describe("Most sessions that this rule signals in one look."),
+  per_minute: whole(1, 10_000).optional().describe("Most sessions that this rule signals in any 60 s."),
+});
+
 export const ruleSchema = z.strictObject({
   name: name.describe("Names the rule in logs, journal and notices; unique."),
   targets: some(name).optional().describe("Only on these targets; left out: on all."),
@@ -180,6 +185,7 @@ export const ruleSchema = z.strictObject({
       "Asked before each act and after it: got through, nobody is touched; stuck, the act goes on; failed for any other reason, nobody is touched and people are told. Not run in observe.",
     ),
   cooldown: duration.prefault("30s").describe("After an act, successors on the same lock are left alone for so long."),
+  limits: ruleLimits.optional().describe("Of this rule alone, on each target, within the limits of all rules."),
 });
 
 const target = z.strictObject({
@@ -245,6 +251,12 @@ const protect = z.strictObject({
   clients: addresses.optional().describe("These addresses (CIDR) too."),
 });
 
+const breaker = z.strictObject({
+  acts: whole(1, 10_000).default(30).describe("Signals to so many sessions open it."),
+  within: duration.prefault("10m").describe("In how long."),
+  open_for: duration.prefault("30m").describe("It stays open for so long, and as long as one act more were too many."),
+});
+
 const limits = z.strictObject({
   per_tick: whole(1, 1_000).default(5).describe("Most sessions signalled in one look, oldest transaction first."),
   per_minute: whole(1, 10_000).default(10).describe("Most sessions signalled in any 60 s."),
@@ -256,6 +268,12 @@ const limits = z.strictObject({
     .prefault({})
     .describe(
       "The same user, application and client is signalled at most `times` times `within` this; past it Lockwarden only tells.",
+    ),
+  breaker: z
+    .union([z.literal(false), breaker], { error: "a map, or false" })
+    .prefault({})
+    .describe(
+      "While it is open nobody is touched on this target; people are told when it opens and closes. false: none.",
     ),
 });
 
@@ -312,4 +330,5 @@ export type Config = Omit<WrittenConfig, "targets" | "channels"> & { targets: Ta
 export type Rule = WrittenConfig["rules"][number];
 export type Conditions = Rule["match"];
 export type Step = Rule["steps"][number];
+export type Limits = WrittenConfig["limits"];
 export type Mode = WrittenConfig["mode"];

@@ -53,6 +53,7 @@ export type SpareBy =
   | "except"
   | "protect"
   | "limit"
+  | "breaker"
   | "observe"
   | "paused"
   | "follower"
@@ -67,6 +68,15 @@ export type SpareBy =
   | "journal"
   | "probe"
   | "inactive";
+
+/** Which limit one act more would have passed. */
+export type LimitCode =
+  | "limit-per-tick"
+  | "limit-per-minute"
+  | "limit-rule-per-tick"
+  | "limit-rule-per-minute"
+  | "limit-repeat"
+  | "breaker";
 
 type Judged = Readonly<{
   /** One incident: this rule and this transaction (or session). */
@@ -85,7 +95,12 @@ export type Decision = Judged &
   (
     | Readonly<{ kind: "act"; guard: Guard }>
     | Readonly<{ kind: "wait"; inMs: number }>
-    | Readonly<{ kind: "spare"; by: SpareBy }>
+    | Readonly<{
+        kind: "spare";
+        by: SpareBy;
+        /** Of one that a limit or the breaker spares. */
+        limit?: LimitCode;
+      }>
   );
 export type ActDecision = Extract<Decision, { kind: "act" }>;
 

@@ -1,3 +1,4 @@
+import { openBreaker, openText } from "./breaker.ts";
 import type { Decision } from "./decision.ts";
 import { foldChains } from "./explain-chains.ts";
 import { foreseen } from "./explain-hours.ts";
@@ -7,7 +8,7 @@ import { groupBy } from "./group-by.ts";
 import { type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import { victimOf } from "./lazy-decision.ts";
-import { overLimit, useLimits } from "./limits.ts";
+import { limitText, overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
 import { standIn } from "./prepared.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
@@ -241,11 +242,16 @@ function hindrancesOf({ snapshot, history, circumstances }: Question): Explanati
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],
   ];
-  const over = overLimit(useLimits(acts, limits, atMs), () => "", limits);
+  const open = openBreaker(acts, limits.breaker, atMs);
+  const anybody = { subject: "", who: "", rule: { name: "", limits: undefined } };
+  const over = overLimit(useLimits(acts, limits, atMs), anybody, limits);
   const active = cooldowns.filter(({ untilMs }) => untilMs > atMs);
   return [
     ...switches.filter(([holds]) => holds).map(([, code, text]) => ({ code, text })),
-    ...(over === null ? [] : [over]),
+    ...(open === null ? [] : [{ code: "breaker", text: `${openText(open, limits.breaker)}: nothing is signalled` }]),
+    ...(over === null || over === "breaker"
+      ? []
+      : [{ code: over, text: limitText(over, { limits, rule: anybody.rule }) }]),
     ...active.map(({ rule, untilMs }) => ({
       code: "cooldown",
       text: `rule ${rule} has acted: who came to block its lock since is left alone for another ${spokenDuration(untilMs - atMs)}`,

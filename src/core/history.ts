@@ -43,6 +43,19 @@ export type Cooldown = Readonly<{
 /** `sinceMs`: since which look it has been seen to wait for nobody; null: it waits. `waited`: it was seen to wait before. */
 export type Freedom = Readonly<{ sinceMs: number | null; waited: boolean }>;
 
+/** An open breaker: nobody is signalled until it closes. */
+export type OpenBreaker = Readonly<{ sinceMs: number; untilMs: number }>;
+
+/** Those whom limits hold back and the same channels are told of, together. */
+export type Crowd = Readonly<{
+  /** Of all its notices. */
+  id: string;
+  /** undefined: every one. */
+  channels: readonly string[] | undefined;
+  /** What they were told holds somebody back. */
+  kinds: ReadonlySet<string>;
+}>;
+
 export type History = Readonly<{
   serverId: string | null;
   /** Rule → subject → since when it has continuously blocked somebody, as the rule counts them. */
@@ -52,6 +65,10 @@ export type History = Readonly<{
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
+  /** The opening of the breaker that people were told of, and not yet its end. */
+  breaker: OpenBreaker | null;
+  /** Channel set → what it was told of those whom limits hold back. */
+  crowds: ReadonlyMap<string, Crowd>;
   /** Rule → when its probe spared somebody, unless it has found the way stuck since. */
   probes: ReadonlyMap<string, number>;
 }>;
@@ -63,12 +80,16 @@ export const noHistory: History = {
   incidents: new Map(),
   acts: [],
   cooldowns: [],
+  breaker: null,
+  crowds: new Map(),
   probes: new Map(),
 };
 
 /** What is still true on this server: after a failover or a restart nothing seen before is, but who was signalled counts on. */
 export function onServer(history: History, serverId: string): History {
-  return history.serverId === null || history.serverId === serverId ? history : { ...noHistory, acts: history.acts };
+  if (history.serverId === null || history.serverId === serverId) return history;
+  const { acts, breaker, crowds } = history;
+  return { ...noHistory, acts, breaker, crowds };
 }
 
 /** After a gap in what was seen: ladders begin anew, and blocking counts from now on; who was told of what stays known. */

@@ -22,7 +22,6 @@ export function newsOfDecision(decision: Decision): News | null {
   switch (decision.by) {
     case "observe":
       return opened(said(`would ${decision.action} `));
-    case "limit":
     case "paused":
     case "journal":
     case "idle":
@@ -36,6 +35,9 @@ export function newsOfDecision(decision: Decision): News | null {
     case "probe":
       // The way is free: nothing that a person need know.
       return decision.reason.code === "probe-works" ? null : opened(said(`did not ${decision.action} `));
+    // Many at once: they are told together (crowd.ts).
+    case "limit":
+    case "breaker":
     case "except":
     case "follower":
     case "not-root":

@@ -1,13 +1,14 @@
 import type { Config, Mode } from "../config/schema.ts";
-import type { ActDecision, Decision, Reason, SpareBy } from "./decision.ts";
+import { openBreaker, openText } from "./breaker.ts";
+import type { ActDecision, Decision, LimitCode, Reason, SpareBy } from "./decision.ts";
 import { guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
 import { type Cooldown, type History, isIn, offender, sessionIdentity, unopened } from "./history.ts";
 import { type Rung, rungAt } from "./ladder.ts";
 import { lazyDecision } from "./lazy-decision.ts";
-import { type LimitUse, msUntilRoom, overLimit, useLimits } from "./limits.ts";
+import { limitText, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
-import type { CompiledRule, Finding } from "./rules.ts";
+import type { Finding } from "./rules.ts";
 import type { NodeKey, Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
@@ -31,7 +32,10 @@ export type Circumstances = Readonly<{
 
 /** What is to happen to every finding, oldest transaction first; nothing is done here. */
 export function plan(findings: readonly Finding[], history: History, circumstances: Circumstances): Decision[] {
-  const use: LimitUse = useLimits(history.acts, circumstances.limits, circumstances.atMs);
+  const { limits, atMs } = circumstances;
+  const use = useLimits(history.acts, limits, atMs);
+  const open = openBreaker(history.acts, limits.breaker, atMs);
+  const broken = open === null ? null : limited("breaker", openText(open, limits.breaker));
   const taken = new Map<NodeKey, string>();
   const oldest = new Set<string>();
   const mayBeSuccessor = successors();
@@ -44,21 +48,20 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
       if (isOnLadder(finding, ready)) oldest.add(name);
       return ready;
     }
-    const spare = (by: SpareBy, code: string, text: string): Decision =>
-      decisionOn(judged, { kind: "spare", by }, amending(judged, code, text));
-    if (rule.rule.victims === "oldest" && oldest.has(name)) {
-      return spare("victims", "not-oldest", "an older one matched, and the rule takes the oldest only");
-    }
-    const held = hindrance(finding, history, circumstances, mayBeSuccessor);
+    const spare = ({ by, code, text, limit }: Hindrance): Decision =>
+      decisionOn(judged, { kind: "spare", by, ...(limit && { limit }) }, amending(judged, code, text));
+    if (rule.rule.victims === "oldest" && oldest.has(name)) return spare(notOldest);
+    const held = heldBack(finding, circumstances) ?? broken ?? cooling(finding, history, atMs, mayBeSuccessor);
     if (held !== null) {
       oldest.add(name);
-      return spare(held.by, held.code, held.text);
+      return spare(held);
     }
     const other = taken.get(subject.session.key);
-    if (other !== undefined) return spare("other-rule", "other-rule", `rule ${other} acts on it`);
-    const over = overLimit(use, () => offender(subject.session), circumstances.limits);
-    if (over !== null) return spare("limit", over.code, over.text);
-    use.take(offender(subject.session));
+    if (other !== undefined) return spare({ by: "other-rule", code: "other-rule", text: `rule ${other} acts on it` });
+    const candidate = { subject: finding.key, who: offender(subject.session), rule: rule.rule };
+    const over = overLimit(use, candidate, limits);
+    if (over !== null) return spare(limited(over, limitText(over, { limits, rule: rule.rule })));
+    use.take(candidate);
     taken.set(subject.session.key, name);
     oldest.add(name);
     return decisionOn(judged, { kind: "act", guard: guardOf(finding, circumstances.protectMaintenance) });
@@ -96,7 +99,7 @@ type Judged = Pick<Decision, "incident" | "rule" | "config" | "step" | "action">
 type Kind =
   | Pick<ActDecision, "kind" | "guard">
   | Readonly<{ kind: "wait"; inMs: number }>
-  | Readonly<{ kind: "spare"; by: SpareBy }>;
+  | Readonly<{ kind: "spare"; by: SpareBy; limit?: LimitCode }>;
 
 function judgedBy(finding: Finding, { incidents }: History, { config, atMs }: Circumstances): Judged {
   const { rule, subject, incident } = finding;
@@ -180,14 +183,19 @@ function transactionless(judged: Judged): Decision | null {
   return decisionOn(judged, { kind: "spare", by: "no-transaction" }, amending(judged, "no-transaction", text));
 }
 
-type Hindrance = Readonly<{ by: SpareBy; code: string; text: string }>;
+type Hindrance = Readonly<{ by: SpareBy; code: string; text: string; limit?: LimitCode }>;
 
-function hindrance(
-  finding: Finding,
-  history: History,
-  circumstances: Circumstances,
-  mayBeSuccessor: MayBeSuccessor,
-): Hindrance | null {
+const notOldest: Hindrance = {
+  by: "victims",
+  code: "not-oldest",
+  text: "an older one matched, and the rule takes the oldest only",
+};
+
+function limited(limit: LimitCode, text: string): Hindrance {
+  return { by: limit === "breaker" ? "breaker" : "limit", code: limit, text, limit };
+}
+
+function heldBack(finding: Finding, circumstances: Circumstances): Hindrance | null {
   const { rule } = finding.rule;
   if (circumstances.mode === "observe" || rule.mode === "observe")
     return { by: "observe", code: "observe", text: "mode is observe" };
@@ -195,11 +203,18 @@ function hindrance(
   if (!circumstances.leader)
     return { by: "follower", code: "follower", text: "another Lockwarden acts on this target" };
   if (!circumstances.journalled) return { by: "journal", code: "journal", text: "the journal cannot be written" };
-  const cooldown = history.cooldowns.find(
-    (one) => mayBeSuccessor(finding, one) && isSuccessor(finding, one, circumstances.atMs),
-  );
+  return null;
+}
+
+function cooling(
+  finding: Finding,
+  { cooldowns }: History,
+  atMs: number,
+  mayBeSuccessor: MayBeSuccessor,
+): Hindrance | null {
+  const cooldown = cooldowns.find((one) => mayBeSuccessor(finding, one) && isSuccessor(finding, one, atMs));
   if (cooldown === undefined) return null;
-  const left = spokenDuration(cooldown.untilMs - circumstances.atMs);
+  const left = spokenDuration(cooldown.untilMs - atMs);
   return {
     by: "cooldown",
     code: "cooldown",
@@ -269,21 +284,4 @@ function amending(judged: Judged, code: string, text: string): Why {
 
 function amend(reason: Reason, code: string, text: string): Reason {
   return { ...reason, code, text: `${reason.text}; ${text}` };
-}
-
-/** The ms until a decision of these can change by time alone; Infinity when none can. */
-export function nextChangeMs(decisions: readonly Decision[], history: History, circumstances: Circumstances): number {
-  const times = decisions.flatMap((decision) => {
-    if (decision.kind === "wait") return [decision.inMs];
-    if (decision.kind !== "spare") return [];
-    if (decision.by === "cooldown") return history.cooldowns.map((cooldown) => cooldown.untilMs - circumstances.atMs);
-    if (decision.by === "limit") return [msUntilRoom(history.acts, circumstances.limits, circumstances.atMs)];
-    return [];
-  });
-  return Math.max(0, Math.min(Number.POSITIVE_INFINITY, ...times));
-}
-
-/** The ms until the hours of one of these rules begin or end; Infinity when none has any. */
-export function nextHoursMs(rules: readonly CompiledRule[], atMs: number): number {
-  return Math.min(Number.POSITIVE_INFINITY, ...rules.map((rule) => rule.activeAt(atMs).nextChangeMs));
 }

@@ -1,5 +1,6 @@
-import type { Config } from "../config/schema.ts";
-import type { Decision, Outcome } from "./decision.ts";
+import type { Limits } from "../config/schema.ts";
+import { breakerMemoryMs } from "./breaker.ts";
+import type { Decision, Evidence, Outcome, OutcomeKind } from "./decision.ts";
 import {
   type Act,
   type Cooldown,
@@ -38,6 +39,8 @@ export function remember(
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
       .map((cooldown) => grow(cooldown, snapshot)),
+    breaker: before.breaker,
+    crowds: before.crowds,
     probes: before.probes,
   };
 }
@@ -157,7 +160,45 @@ function grow(cooldown: Cooldown, snapshot: Snapshot): Cooldown {
   return { ...cooldown, lineage };
 }
 
-/** What an outcome adds to the memory. `atMs` by the server's clock. */
+/** What an outcome changes: one incident (null: it is over), and what counts on when a signal went out. */
+export type Aftermath = Readonly<{
+  key: string;
+  incident: Incident | null;
+  sent: Readonly<{ act: Act; cooldown: Cooldown }> | null;
+}>;
+
+/** What an outcome adds to the memory; null: the incident is not known any more. `atMs` by the server's clock. */
+export function aftermathOf(
+  history: Pick<History, "incidents">,
+  decision: Decision,
+  outcome: Outcome,
+  rule: CompiledRule["rule"],
+  atMs: number,
+): Aftermath | null {
+  const before = history.incidents.get(decision.incident);
+  if (before === undefined) return null;
+  const incident = stepAfter(before, decision, outcome, rule, atMs);
+  const key = before.key;
+  if (decision.action === "notify" || !wentOut(outcome.kind)) return { key, incident, sent: null };
+  const act: Act = { atMs, rule: decision.rule, who: offender(decision.evidence.victim), incident: key };
+  const cooldown: Cooldown = {
+    rule: decision.rule,
+    atMs,
+    untilMs: atMs + rule.cooldown,
+    ...standingBehind(decision.evidence),
+  };
+  return { key, incident, sent: { act, cooldown } };
+}
+
+/** Whoever stood behind the victim, and for what. */
+export function standingBehind(evidence: Pick<Evidence, "waiters" | "waits">): Pick<Cooldown, "lineage" | "locks"> {
+  return {
+    lineage: new Set(evidence.waiters.map(sessionIdentity)),
+    locks: new Set(evidence.waits.map((wait) => wait.lock)),
+  };
+}
+
+/** The memory with it. */
 export function afterOutcome(
   history: History,
   decision: Decision,
@@ -165,22 +206,22 @@ export function afterOutcome(
   rule: CompiledRule["rule"],
   atMs: number,
 ): History {
-  const incident = history.incidents.get(decision.incident);
-  if (incident === undefined) return history;
+  const aftermath = aftermathOf(history, decision, outcome, rule, atMs);
+  if (aftermath === null) return history;
   const incidents = new Map(history.incidents);
-  const next = stepAfter(incident, decision, outcome, rule, atMs);
-  if (next === null) incidents.delete(incident.key);
-  else incidents.set(incident.key, next);
-  if (decision.action === "notify" || !wentOut(outcome)) return { ...history, incidents };
-  const act: Act = { atMs, rule: decision.rule, who: offender(decision.evidence.victim), incident: incident.key };
-  const cooldown: Cooldown = {
-    rule: decision.rule,
-    atMs,
-    untilMs: atMs + rule.cooldown,
-    lineage: new Set(decision.evidence.waiters.map(sessionIdentity)),
-    locks: new Set(decision.evidence.waits.map((wait) => wait.lock)),
-  };
-  return { ...history, incidents, acts: [...history.acts, act], cooldowns: [...history.cooldowns, cooldown] };
+  enter(incidents, aftermath);
+  return withSent({ ...history, incidents }, aftermath);
+}
+
+/** For whoever has a map of incidents of its own: a copy of it for each of many decisions would take long. */
+export function enter(incidents: Map<string, Incident>, { key, incident }: Aftermath): void {
+  if (incident === null) incidents.delete(key);
+  else incidents.set(key, incident);
+}
+
+export function withSent(history: History, { sent }: Aftermath): History {
+  if (sent === null) return history;
+  return { ...history, acts: [...history.acts, sent.act], cooldowns: [...history.cooldowns, sent.cooldown] };
 }
 
 /** What a rule's probe adds to the memory: `sparedMs`, when it spared somebody; null: it found the way stuck. */
@@ -192,8 +233,8 @@ export function afterProbe(history: History, rule: string, sparedMs: number | nu
 }
 
 /** A signal was sent, or may have been. */
-function wentOut(outcome: Outcome): boolean {
-  return outcome.kind === "released" || outcome.kind === "survived" || outcome.kind === "unknown";
+export function wentOut(kind: OutcomeKind): boolean {
+  return kind === "released" || kind === "survived" || kind === "unknown";
 }
 
 /** A full server lets nobody in, a statement took too long: past these it is for a person. */
@@ -234,8 +275,14 @@ function stepAfter(
   }
 }
 
-/** Acts that no limit looks at any more are forgotten. */
-export function forgetOldActs(history: History, limits: Config["limits"], atMs: number): History {
-  const longest = Math.max(60_000, limits.repeat.within);
-  return { ...history, acts: history.acts.filter((act) => atMs - act.atMs < longest) };
+/** Acts that no limit looks at any more are forgotten. A clock that was set back has none in the future: they count as now. */
+export function forgetOldActs(history: History, limits: Limits, atMs: number): History {
+  const longest = actMemoryMs(limits);
+  const recent = history.acts.filter((act) => atMs - act.atMs < longest);
+  return { ...history, acts: recent.map((act) => (act.atMs > atMs ? { ...act, atMs } : act)) };
+}
+
+/** How far back acts count. */
+export function actMemoryMs({ repeat, breaker }: Limits): number {
+  return Math.max(60_000, repeat.within, breakerMemoryMs(breaker));
 }

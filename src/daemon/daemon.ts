@@ -5,13 +5,15 @@ import { renderMistake } from "../config/mistake.ts";
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
+import { followPast, historyFrom, type Past } from "../core/journal-past.ts";
+import { actMemoryMs } from "../core/remember.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
 import { queryText } from "../query-text.ts";
 import { ownStateDir, type StateDir } from "../state-dir.ts";
 import { controlHandler } from "./control.ts";
-import { journalGate } from "./journal-gate.ts";
+import { followed, journalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 import { createPulse, feedWatchdog } from "./pulse.ts";
 import { createRecorder } from "./recorder.ts";
@@ -68,7 +70,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       undefined,
     );
   };
-  const journal = journalGate({ open: () => openJournal(stateDir), log, shout, newId, now });
+  const past: Past = new Map();
+  const follow = (event: JournalEvent): void => followPast(past, event, actMemoryMs(loaded.config.limits));
+  const gate = journalGate({ open: () => openJournal(stateDir), log, shout, newId, now });
+  const journal = followed(gate, follow);
   const teller = await createTeller({ channels: loaded.config.channels, stateDir, journal, log, newId });
   const live = async (event: "start" | "stop" | "reload", text: string): Promise<void> => {
     const reason = { code: event, text, facts: { config: loaded.digest, mode: loaded.config.mode, pid: process.pid } };
@@ -79,7 +84,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   };
   // Loaded now, so that the first act does not wait for it; without it there is still no text that is not masked.
   void queryText(loaded.config.query_text).catch(() => undefined);
-  const { intents, torn } = await readOpenIntents(stateDir);
+  const { intents, torn, unread } = await readOpenIntents(stateDir, follow);
+  if (unread !== null) log.warn({}, `acts in it do not count for limits: ${unread}`);
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
   await live("start", "the daemon starts");
@@ -93,6 +99,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     const one = watch({
       settings: settingsOf(() => loaded, target.name),
       engine: engineFor(target),
+      past: historyFrom(past, target.name, loaded.config.rules),
       journal,
       tell: teller.tell,
       paused: () => false,
@@ -131,7 +138,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   log.info({ config: loaded.digest, mode: loaded.config.mode, stateDir }, `watching ${[...watched.keys()].join(", ")}`);
 
   const lost = dispossessed(owned, stopping.signal);
-  const follow = async (next: Loaded): Promise<void> => {
+  const goOnWith = async (next: Loaded): Promise<void> => {
     const same = next.digest === loaded.digest;
     loaded = next;
     await teller.configure(next.config.channels);
@@ -151,7 +158,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   const reload = async (): Promise<void> => {
     await notifier.reloading();
     const next = load();
-    if (next.kind === "ok") await follow(next);
+    if (next.kind === "ok") await goOnWith(next);
     else {
       const mistakes = next.mistakes.map(renderMistake);
       log.error({ mistakes }, `the changed config is refused and the old one stays: ${mistakes.join("; ")}`);

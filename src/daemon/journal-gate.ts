@@ -63,3 +63,12 @@ export function journalGate({ open, log, shout, newId, now }: GateContext): Jour
     },
   };
 }
+
+/** The same gate; whoever follows is shown what is on disk. */
+export function followed(gate: JournalGate, follow: (event: JournalEvent) => void): JournalGate {
+  const write = async (event: JournalEvent): Promise<void> => {
+    await gate.write(event);
+    follow(event);
+  };
+  return { ...gate, write };
+}

@@ -1,10 +1,11 @@
 import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
-import type { History } from "../core/history.ts";
+import type { History, Incident } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimText } from "../core/news.ts";
-import { type Circumstances, nextChangeMs, nextHoursMs } from "../core/plan.ts";
-import { afterOutcome, afterProbe } from "../core/remember.ts";
+import { nextChangeMs, nextHoursMs } from "../core/next-change.ts";
+import type { Circumstances } from "../core/plan.ts";
+import { aftermathOf, afterProbe, enter, withSent } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
@@ -13,6 +14,7 @@ import type { Link } from "../engines/engine.ts";
 import { type Carried, execute, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
+import { tellBreaker, tellCrowds } from "./limit-notices.ts";
 import type { TickedLook } from "./recorder.ts";
 import type { Settings } from "./settings.ts";
 
@@ -53,19 +55,30 @@ export type TickResult = Readonly<{
   snapshot: Snapshot;
 }>;
 
+/** While one look is carried out. */
+type Looking = TickContext &
+  Readonly<{
+    /** The memory's own, changed in place: with a copy for each of many decisions a storm would take minutes. */
+    incidents: Map<string, Incident>;
+    /** The server's clock now, in ms. */
+    clock(): number;
+  }>;
+
 /** Past it, what a look has seen is too old to act on: the rest is judged anew. */
 const staleMs = 2_000;
 
 /** One pass over one target: look, judge, act, prove, write, tell. */
-export async function tick(context: TickContext): Promise<TickResult> {
-  const { settings, memory } = context;
-  const seen = await look(context);
+export async function tick(given: TickContext): Promise<TickResult> {
+  const { settings, memory } = given;
+  const seen = await look(given);
   const { snapshot } = seen;
   const lookedAt = performance.now();
   const before = memory.history;
-  const circumstances = circumstancesOf(context, snapshot);
+  const circumstances = circumstancesOf(given, snapshot);
   const { decisions, history } = judge(seen, before, { rules: settings.rules, circumstances });
-  memory.history = history;
+  const incidents = new Map(history.incidents);
+  memory.history = { ...history, incidents };
+  const context: Looking = { ...given, incidents, clock: () => snapshot.atMs + performance.now() - lookedAt };
   tellEnded(before, context);
   const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
   const judgements: Judgement[] = [];
@@ -73,7 +86,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
   try {
     for (const decision of decisions) {
       const stale = performance.now() - lookedAt > staleMs;
-      const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context, snapshot);
+      const judgement = stale && decision.kind === "act" ? null : await carryOut(decision, show, context);
       again ||= judgement === null ? !isProbed(decision, memory) : mayGoOn(judgement, memory);
       judgements.push(judgement ?? { decision, outcome: null });
     }
@@ -82,6 +95,8 @@ export async function tick(context: TickContext): Promise<TickResult> {
     const left = decisions.slice(judgements.length).map((decision) => ({ decision, outcome: null }));
     context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
   }
+  await tellBreaker(context, context.clock());
+  await tellCrowds(decisions, context, show);
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
   const unruled = unruledRoots(seen);
@@ -128,29 +143,29 @@ function mayGoOn({ decision, outcome }: Judgement, { history }: Memory): boolean
   return outcome?.kind === "failed" && history.incidents.get(decision.incident)?.step !== decision.step;
 }
 
-async function carryOut(raw: Decision, show: QueryText, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
+async function carryOut(raw: Decision, show: QueryText, context: Looking): Promise<Judgement> {
   if (raw.kind === "wait") return { decision: raw, outcome: null };
-  if (raw.kind === "act" && isSignalled(raw)) return actOn(maskDecision(raw, show), context, snapshot);
+  if (raw.kind === "act" && isSignalled(raw)) return actOn(maskDecision(raw, show), context);
   const decision = newsFor(raw, context) === null ? raw : maskDecision(raw, show);
-  return await tell(decision, context, snapshot);
+  return await tell(decision, context);
 }
 
 /** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
-function newsFor(decision: Decision, { memory }: TickContext): News | null {
-  const incident = memory.history.incidents.get(decision.incident);
+function newsFor(decision: Decision, { incidents }: Looking): News | null {
+  const incident = incidents.get(decision.incident);
   if (incident === undefined || decision.kind === "wait" || incident.told === toldBy(decision)) return null;
   return newsOfDecision(decision);
 }
 
 /** What sends nothing to the server: written down and told where it is news. */
-async function tell(decision: Decision, context: TickContext, snapshot: Snapshot): Promise<Judgement> {
+async function tell(decision: Decision, context: Looking): Promise<Judgement> {
   const news = newsFor(decision, context);
   if (news !== null) {
     await observe(decision, context);
     publish(news, decision, null, context);
   }
   if (decision.kind === "act")
-    settle(decision, { kind: "released", tookMs: 0, freed: [], next: null, text: "told" }, context, snapshot);
+    settle(decision, { kind: "released", tookMs: 0, freed: [], next: null, text: "told" }, context);
   return { decision, outcome: null };
 }
 
@@ -158,15 +173,10 @@ function isSignalled(decision: ActDecision): decision is ActDecision & { action:
   return decision.action !== "notify";
 }
 
-async function actOn(
-  decision: ActDecision & { action: Signal },
-  context: TickContext,
-  snapshot: Snapshot,
-): Promise<Judgement> {
+async function actOn(decision: ActDecision & { action: Signal }, context: Looking): Promise<Judgement> {
   const { settings, link, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
-  const told = context.memory.history.incidents.get(decision.incident)?.told ?? null;
-  const begun = performance.now();
+  const told = context.incidents.get(decision.incident)?.told ?? null;
   let carried: Carried;
   try {
     carried = await execute(decision, {
@@ -185,17 +195,20 @@ async function actOn(
     context.report("error", { incident: decision.incident }, error.message);
     return { decision: { ...decision, kind: "spare", by: "journal" }, outcome: null };
   }
-  const atMs = snapshot.atMs + (performance.now() - begun);
   if (probeOf(decision, settings) !== null)
-    context.memory.history = afterProbe(context.memory.history, decision.rule, "spared" in carried ? atMs : null);
-  if ("spared" in carried) return await tell(carried.spared, context, snapshot);
+    context.memory.history = afterProbe(
+      context.memory.history,
+      decision.rule,
+      "spared" in carried ? context.clock() : null,
+    );
+  if ("spared" in carried) return await tell(carried.spared, context);
   const { outcome } = carried;
   context.report(
     outcome.kind === "released" ? "info" : "warn",
     factsOf(decision, outcome),
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
-  const last = settle(decision, outcome, context, { atMs });
+  const last = settle(decision, outcome, context);
   const news = newsOfOutcome(decision, outcome, last, told !== null);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
@@ -211,17 +224,15 @@ function probeOf(decision: Decision, { rules }: Settings): Probe | null {
 }
 
 /** Brings the memory up to date; true when the rule has no further step for this incident. */
-function settle(
-  decision: ActDecision,
-  outcome: Outcome,
-  context: TickContext,
-  { atMs }: Pick<Snapshot, "atMs">,
-): boolean {
-  const { memory, settings } = context;
+function settle(decision: ActDecision, outcome: Outcome, context: Looking): boolean {
+  const { memory, settings, incidents, clock } = context;
   const rule = settings.rules.find((one) => one.rule.name === decision.rule)?.rule;
   if (rule === undefined) return true;
-  memory.history = afterOutcome(memory.history, decision, outcome, rule, atMs);
-  return memory.history.incidents.get(decision.incident)?.done ?? true;
+  const aftermath = aftermathOf(memory.history, decision, outcome, rule, clock());
+  if (aftermath === null) return true;
+  enter(incidents, aftermath);
+  memory.history = withSent(memory.history, aftermath);
+  return aftermath.incident?.done ?? true;
 }
 
 /** What was decided and not done is on record too. */
@@ -232,13 +243,10 @@ async function observe(decision: Decision, { journal, newId, now, settings }: Ti
     .catch(() => undefined); // the journal itself has said so
 }
 
-function publish(news: News, decision: Decision, outcome: Outcome | null, context: TickContext): void {
-  const { memory, settings, newId, now } = context;
-  const incident = memory.history.incidents.get(decision.incident);
-  if (incident !== undefined) {
-    const incidents = new Map(memory.history.incidents).set(incident.key, { ...incident, told: news.told });
-    memory.history = { ...memory.history, incidents };
-  }
+function publish(news: News, decision: Decision, outcome: Outcome | null, context: Looking): void {
+  const { incidents, settings, newId, now } = context;
+  const incident = incidents.get(decision.incident);
+  if (incident !== undefined) incidents.set(incident.key, { ...incident, told: news.told });
   if (!context.leader) return; // followers write down and do not tell
   const channels = settings.rules.find((one) => one.rule.name === decision.rule)?.rule.notify;
   const at = now().toISOString();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
-import { afterReconnect, type History, noHistory } from "../core/history.ts";
+import { afterReconnect, type History } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { JournalGate } from "./journal-gate.ts";
@@ -16,6 +16,8 @@ export type WatchContext = Readonly<{
   /** The settings in force; a reload replaces them between two looks. */
   settings(): Settings;
   engine: Engine<Target>;
+  /** What is known of the target from before: whom a signal went out to. */
+  past: History;
   journal: JournalGate;
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   paused(): boolean;
@@ -68,7 +70,7 @@ type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(erro
 export function watch(context: WatchContext): Watch {
   const { settings, engine, log, pulse, signal } = context;
   const name = settings().target.name;
-  const memory: Memory = { history: noHistory };
+  const memory: Memory = { history: context.past };
   const once = createOnce();
   let failures = 0;
   let connections = 0;

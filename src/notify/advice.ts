@@ -49,6 +49,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   except: "The rule excepts this session.",
   protect: "This session is protected.",
   limit: "Lockwarden has reached its limit of acts, so that a storm does not become a massacre.",
+  breaker: "The breaker is open: after so many acts Lockwarden touches nobody for a while.",
   observe: "Lockwarden only observes here (mode: observe).",
   paused: "Lockwarden is paused.",
   follower: "Another lockwarden is the one that acts on this target.",
@@ -113,6 +114,7 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
     case "paused":
       return byHand(victim);
     case "limit":
+    case "breaker":
     case "protect":
     case "except":
     case "unknown":

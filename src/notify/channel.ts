@@ -12,6 +12,8 @@ export type Notice = Readonly<{
   outcome: Outcome | null;
   /** One sentence for the log and for subjects. */
   text: string;
+  /** What does not fit one sentence, for those who can show more; left out: the decision says it all. */
+  details?: readonly Readonly<{ title: string; lines: readonly string[] }>[];
 }>;
 
 export type Delivery =

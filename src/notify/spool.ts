@@ -94,7 +94,16 @@ function isSpooled(value: unknown): value is Spooled {
   const texts = [value["channel"], notice["id"], notice["incident"], notice["phase"], notice["at"], notice["text"]];
   if (typeof value["sinceMs"] !== "number" || !texts.every((text) => typeof text === "string")) return false;
   if (notice["target"] !== null && typeof notice["target"] !== "string") return false;
+  if (!isDetails(notice["details"])) return false;
   return isDecisionOrNull(notice["decision"]) && (notice["outcome"] === null || isRecord(notice["outcome"]));
+}
+
+function isDetails(value: unknown): boolean {
+  if (value === undefined) return true;
+  const isText = (one: unknown) => typeof one === "string";
+  const isOne = (one: unknown) =>
+    isRecord(one) && isText(one["title"]) && Array.isArray(one["lines"]) && one["lines"].every(isText);
+  return Array.isArray(value) && value.every(isOne);
 }
 
 function isDecisionOrNull(value: unknown): boolean {

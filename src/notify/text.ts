@@ -39,6 +39,13 @@ export function body(notice: Notice): string {
       ),
     );
   }
+  for (const { title, lines } of notice.details ?? [])
+    sections.push(
+      section(
+        plainText(title, longestName),
+        lines.map((line) => plainText(line, longestSentence)),
+      ),
+    );
   const place = notice.target === null ? "" : ` for target ${plainText(notice.target, longestName)}`;
   sections.push(`-- \nlockwarden${place}, ${plainText(notice.at, 40)}`);
   return `${sections.filter((text) => text !== "").join("\n\n")}\n`;

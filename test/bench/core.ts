@@ -1,7 +1,8 @@
 import { patterns } from "../../src/config/patterns.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { type Cooldown, type History, noHistory } from "../../src/core/history.ts";
-import { type Circumstances, nextChangeMs, plan } from "../../src/core/plan.ts";
+import { nextChangeMs } from "../../src/core/next-change.ts";
+import { type Circumstances, plan } from "../../src/core/plan.ts";
 import { remember } from "../../src/core/remember.ts";
 import { evaluate } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";

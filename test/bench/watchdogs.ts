@@ -93,7 +93,7 @@ function config({ url, folder, poll, blocks, idleForMs }: Wanted): string {
         steps: ["terminate"],
       },
     ],
-    limits: { per_tick: 1_000, per_minute: 10_000, repeat: { times: 1_000, within: "10m" } },
+    limits: { per_tick: 1_000, per_minute: 10_000, repeat: { times: 1_000, within: "10m" }, breaker: false },
     state_dir: join(folder, "state"),
   });
 }

@@ -59,7 +59,12 @@ test("defaults are filled in, durations are milliseconds, a single value is a li
     connect_timeout: 10_000,
     leader_database: "postgres",
   });
-  assert.deepEqual(config.limits, { per_tick: 5, per_minute: 10, repeat: { times: 3, within: 600_000 } });
+  assert.deepEqual(config.limits, {
+    per_tick: 5,
+    per_minute: 10,
+    repeat: { times: 3, within: 600_000 },
+    breaker: { acts: 30, within: 600_000, open_for: 1_800_000 },
+  });
   assert.deepEqual(config.protect, { superusers: true, maintenance: true, backups: true });
   assert.deepEqual(
     [config.mode, config.channels, config.verify_for, config.query_text],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { newsOfDecision } from "../../src/core/news.ts";
-import { nextHoursMs } from "../../src/core/plan.ts";
+import { nextHoursMs } from "../../src/core/next-change.ts";
 import { afterOutcome } from "../../src/core/remember.ts";
 import { brief, judge } from "../support/judge.ts";
 import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Decision, Outcome } from "../../src/core/decision.ts";
-import { nextChangeMs } from "../../src/core/plan.ts";
+import { nextChangeMs } from "../../src/core/next-change.ts";
 import { afterOutcome, afterProbe } from "../../src/core/remember.ts";
 import { brief, judge } from "../support/judge.ts";
 import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nextChangeMs } from "../../src/core/plan.ts";
+import { nextChangeMs } from "../../src/core/next-change.ts";
 import { afterOutcome } from "../../src/core/remember.ts";
 import { brief, judge } from "../support/judge.ts";
 import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";

@@ -1,0 +1,82 @@
+import { momentText, openBreaker, openedBy } from "../core/breaker.ts";
+import { type CrowdNews, crowdsNow, crowdText, mostNamed } from "../core/crowd.ts";
+import type { Decision } from "../core/decision.ts";
+import type { OpenBreaker } from "../core/history.ts";
+import { breakerClosed, breakerOpened } from "../core/journal-past.ts";
+import type { Notice } from "../notify/channel.ts";
+import { maskDecision, type QueryText } from "../query-text.ts";
+import type { TickContext } from "./tick.ts";
+
+type Context = Pick<TickContext, "settings" | "memory" | "leader" | "journal" | "tell" | "report" | "newId" | "now">;
+
+/** The breaker has opened or closed since people were told of it. `atMs` by the server's clock. */
+export async function tellBreaker(context: Context, atMs: number): Promise<void> {
+  const { memory, settings } = context;
+  const { breaker } = settings.limits;
+  const { breaker: told, acts } = memory.history;
+  const open = openBreaker(acts, breaker, atMs);
+  const { name } = settings.target;
+  if (told !== null && (open === null || open.sinceMs >= told.untilMs)) {
+    await sayBreaker(
+      context,
+      breakerClosed,
+      told,
+      `the breaker is closed again: Lockwarden acts on ${name} as its rules say`,
+    );
+  }
+  if (open !== null && breaker !== false && (told === null || open.sinceMs >= told.untilMs)) {
+    const until = `Lockwarden touches nobody on ${name} until ${momentText(open.untilMs)}, and goes on by itself then`;
+    await sayBreaker(context, breakerOpened, open, `the breaker is open: ${openedBy(breaker)}; ${until}`);
+  }
+  if (told !== open) memory.history = { ...memory.history, breaker: open };
+}
+
+async function sayBreaker(
+  context: Context,
+  code: string,
+  { sinceMs, untilMs }: OpenBreaker,
+  text: string,
+): Promise<void> {
+  const { settings, journal, newId, now, report } = context;
+  const target = settings.target.name;
+  const at = now().toISOString();
+  const reason = { code, text, facts: { sinceMs, untilMs } };
+  // What it cannot write the journal says itself.
+  await journal.write({ v: 1, id: newId(), at, target, event: "breaker", reason }).catch(() => undefined);
+  report("warn", reason.facts, text);
+  send(context, { incident: `breaker ${target} ${sinceMs}`, phase: "system", decision: null, text }, undefined);
+}
+
+/** One notice for all whom limits hold back, for each set of channels; one more when nobody is held back any more. */
+export async function tellCrowds(decisions: readonly Decision[], context: Context, show: QueryText): Promise<void> {
+  const { memory, settings, newId } = context;
+  const { crowds, news } = crowdsNow(memory.history.crowds, decisions, { rules: settings.rules, newId });
+  if (crowds !== memory.history.crowds) memory.history = { ...memory.history, crowds };
+  for (const one of news) await tellCrowd(one, context, show);
+}
+
+async function tellCrowd(news: CrowdNews, context: Context, show: QueryText): Promise<void> {
+  const { settings, journal, newId, now } = context;
+  const named = news.members.slice(0, mostNamed).map((one) => maskDecision(one, show));
+  // What was decided and not done is on record, as far as it is told by name.
+  for (const decision of journal.works() ? named : []) {
+    const at = now().toISOString();
+    await journal
+      .write({ v: 1, id: newId(), at, target: settings.target.name, event: "observed", decision })
+      .catch(() => undefined); // the journal itself has said so
+  }
+  const { text, details } = crowdText(news, named, settings);
+  const decision = news.members.length === 1 ? (named[0] ?? null) : null;
+  const { incident, phase, channels } = news;
+  send(context, { incident, phase, decision, text, ...(details.length > 0 && { details }) }, channels);
+}
+
+/** Followers write down and do not tell. */
+function send(
+  { settings, leader, tell, newId, now }: Context,
+  said: Pick<Notice, "incident" | "phase" | "decision" | "text" | "details">,
+  channels: readonly string[] | undefined,
+): void {
+  if (!leader) return;
+  tell({ id: newId(), at: now().toISOString(), target: settings.target.name, outcome: null, ...said }, channels);
+}

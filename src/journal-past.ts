@@ -1,0 +1,11 @@
+import type { Limits } from "./config/schema.ts";
+import { followPast, type Past } from "./core/journal-past.ts";
+import { actMemoryMs } from "./core/remember.ts";
+import { readOpenIntents } from "./journal-lines.ts";
+
+/** Whom signals went out to, as far as it counts for these limits. */
+export async function readPast(stateDir: string, limits: Limits): Promise<Past> {
+  const past: Past = new Map();
+  await readOpenIntents(stateDir, (event) => followPast(past, event, actMemoryMs(limits)));
+  return past;
+}
