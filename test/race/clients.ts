@@ -1,0 +1,48 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import type { Suffered, Work } from "./client-process.ts";
+
+export type Clients = Readonly<{
+  /** Lets them finish what they are at; says what they suffered. */
+  stop(): Promise<Suffered>;
+}>;
+
+const script = fileURLToPath(new URL("./client-process.js", import.meta.url));
+/** Of their own, so that whoever judges has a processor of his own. */
+const processes = 2;
+
+/** All of them are in their transactions when it resolves. */
+export async function startClients(work: Work): Promise<Clients> {
+  const children = Array.from({ length: processes }, (_, at) => {
+    const clients = Math.floor((work.clients + at) / processes);
+    return fork(script, [JSON.stringify({ ...work, clients })]);
+  });
+  await Promise.all(children.map((child) => messageOf(child)));
+  return {
+    stop: async () => {
+      const told = children.map((child) => messageOf(child));
+      for (const child of children) child.send("stop");
+      const all = (await Promise.all(told)) as Suffered[];
+      return {
+        hits: all.flatMap((one) => one.hits),
+        transactions: all.reduce((sum, one) => sum + one.transactions, 0),
+      };
+    },
+  };
+}
+
+async function messageOf(child: ChildProcess): Promise<unknown> {
+  const done = new AbortController();
+  const { signal } = done;
+  const ended = once(child, "exit", { signal }).then(([code]) => {
+    throw new Error(`the process of the clients ended with ${String(code)} before it was told to`);
+  });
+  try {
+    const [message] = (await Promise.race([once(child, "message", { signal }), ended])) as [unknown];
+    return message;
+  } finally {
+    done.abort();
+    await ended.catch(() => undefined);
+  }
+}
