@@ -1,4 +1,6 @@
 import { createReadStream } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { JournalEvent } from "./core/journal-event.ts";
 import { followIntent, type Intent } from "./core/recovery.ts";
 import { journalPath, longestLine } from "./journal.ts";
@@ -9,16 +11,22 @@ import { textLines } from "./text-lines.ts";
 export type JournalLine = Readonly<{ kind: "event"; event: JournalEvent }> | Readonly<{ kind: "torn"; line: number }>;
 
 /** Every line of the journal, oldest first, read as a stream; no journal is an empty one. Lines never make it throw. */
-export async function* journalLines(stateDir: string, longest: number = longestLine): AsyncGenerator<JournalLine> {
-  yield* linesOf(journalPath(stateDir), longest);
+export function journalLines(stateDir: string, longest: number = longestLine): AsyncGenerator<JournalLine> {
+  return linesOf(chunks(journalPath(stateDir)), longest);
 }
 
-async function* linesOf(path: string, longest: number): AsyncGenerator<JournalLine> {
+/** The lines of a journal's bytes, wherever they come from. */
+export async function* linesOf(
+  bytes: AsyncIterable<Buffer>,
+  longest: number = longestLine,
+): AsyncGenerator<JournalLine> {
   let line = 0;
-  for await (const { text } of textLines(chunks(path), longest)) {
+  for await (const { text } of textLines(bytes, longest)) {
     line += 1;
-    if (text === "") continue;
-    const event = text === null ? null : parseEvent(text);
+    // An editor leaves line ends of its own, and a mark at the beginning.
+    const plain = line === 1 && text?.startsWith("\ufeff") === true ? text.slice(1) : text;
+    if (plain === "" || plain === "\r") continue;
+    const event = plain === null ? null : parseEvent(plain);
     yield event === null ? { kind: "torn", line } : { kind: "event", event };
   }
 }
@@ -34,33 +42,54 @@ export async function readJournal(stateDir: string): Promise<Readonly<{ events: 
   return { events, torn };
 }
 
+/** `unread`: what could not be read of it, and why. */
+export type OpenIntents = Readonly<{ intents: Intent[]; torn: number; unread: string[] }>;
+
 /**
- * What a crash left open, without holding the rest of the journal in memory; `follow` is shown every event on the way. The
- * file that was rotated away last is read before the journal: `unread` says why it could not be.
+ * What a crash left open, without holding the rest of the journal in memory; the file before the last rotation included.
+ * `follow` is shown every event on the way.
  */
 export async function readOpenIntents(
   stateDir: string,
   follow: (event: JournalEvent) => void = () => undefined,
-): Promise<Readonly<{ intents: Intent[]; torn: number; unread: string | null }>> {
+): Promise<OpenIntents> {
   const open = new Map<string, Intent>();
+  const unread: string[] = [];
   let torn = 0;
-  let unread: string | null = null;
-  const see = (event: JournalEvent): void => {
-    followIntent(open, event);
-    follow(event);
-  };
-  try {
-    for await (const line of linesOf(`${journalPath(stateDir)}.1`, longestLine)) {
-      if (line.kind === "event") see(line.event);
+  const path = journalPath(stateDir);
+  const rotated = await rotatedFrom(path).catch(() => null);
+  for (const file of rotated === null ? [path] : [rotated, path]) {
+    try {
+      for await (const line of linesOf(chunks(file))) {
+        if (line.kind === "torn") torn += 1;
+        else {
+          followIntent(open, line.event);
+          follow(line.event);
+        }
+      }
+    } catch (error) {
+      unread.push(errorText(error));
     }
-  } catch (error) {
-    unread = errorText(error);
-  }
-  for await (const line of journalLines(stateDir)) {
-    if (line.kind === "event") see(line.event);
-    else torn += 1;
   }
   return { intents: [...open.values()], torn, unread };
+}
+
+const packed = /\.(?:gz|bz2|xz|zst|lz4)$/;
+
+/**
+ * The newest file that a rotation made of the journal: `journal.jsonl.1`, `journal.jsonl-20260301`. An intent and its
+ * outcome are moments apart, so no older one can hold an intent that is still open.
+ */
+async function rotatedFrom(path: string): Promise<string | null> {
+  let newest: Readonly<{ file: string; mtimeMs: number }> | null = null;
+  for (const name of await readdir(dirname(path))) {
+    if (!/^journal\.jsonl[.-]/.test(name) || packed.test(name)) continue;
+    const file = join(dirname(path), name);
+    const found = await stat(file).catch(() => null);
+    if (found?.isFile() !== true) continue;
+    if (newest === null || found.mtimeMs > newest.mtimeMs) newest = { file, mtimeMs: found.mtimeMs };
+  }
+  return newest?.file ?? null;
 }
 
 async function* chunks(path: string): AsyncGenerator<Buffer> {

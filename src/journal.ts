@@ -1,6 +1,7 @@
 import { type FileHandle, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { JournalEvent } from "./core/journal-event.ts";
+import { quietJson } from "./daemon/log-line.ts";
 import { errorCode, errorText, type FolderOwner, folderOwner, openForAppend } from "./owned-file.ts";
 
 /** The journal's one writer. An append resolves only when the line is on disk; then and only then may be acted. */
@@ -28,7 +29,8 @@ export async function openJournal(stateDir: string): Promise<Journal> {
   let closing: Promise<void> | null = null;
 
   async function write(event: JournalEvent): Promise<void> {
-    const line = Buffer.from(`${JSON.stringify(event)}\n`);
+    // People look at it with cat and grep too, and what strangers call themselves must not steer their terminals.
+    const line = Buffer.from(quietJson(`${JSON.stringify(event)}\n`));
     if (line.length > longestLine) throw cannot("write", path, `the event is ${line.length} bytes long`);
     if (await isElsewhere(path, file)) {
       const moved = file;

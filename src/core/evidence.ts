@@ -2,6 +2,7 @@ import type { Evidence, Guard, GuardEdge, Reason } from "./decision.ts";
 import { relationText } from "./relation.ts";
 import type { Finding } from "./rules.ts";
 import { isIdle, type NodeKey } from "./session.ts";
+import type { LockWait } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
 
@@ -9,6 +10,9 @@ import type { Behind } from "./wait-graph.ts";
 const mostWaiters = 100;
 const mostHolds = 100;
 const mostEdges = 256;
+/** Of one wait: behind a table that thousands read, each waiter has thousands of blockers. */
+const mostBlockers = 20;
+const mostCandidates = 20;
 /** What servers call every prepared transaction where they name who blocks. */
 const preparedPid = "0";
 
@@ -23,8 +27,22 @@ export function evidenceOf(finding: Finding): Evidence {
     serverId: snapshot.serverId,
     victim: subject.prepared ?? session,
     holds: (subject.locks?.of(session.key) ?? []).slice(0, mostHolds),
-    waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)],
+    waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)].map((wait) =>
+      bounded(wait, session.key),
+    ),
     waiters,
+  };
+}
+
+/** An intent that is too long to be journalled would leave the lock as stuck as it is. The victim itself is always kept. */
+function bounded(wait: LockWait, victim: NodeKey): LockWait {
+  const { blockers, candidates } = wait;
+  if (blockers.length <= mostBlockers && candidates.length <= mostCandidates) return wait;
+  const others = blockers.filter(({ node }) => node !== victim);
+  return {
+    ...wait,
+    blockers: [...blockers.filter(({ node }) => node === victim), ...others].slice(0, mostBlockers),
+    candidates: candidates.slice(0, mostCandidates),
   };
 }
 

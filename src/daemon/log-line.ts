@@ -2,7 +2,7 @@ import type { Level } from "./log-port.ts";
 
 // Text from the database (an application name, a query) ends up in terminals. Control characters could move the cursor or
 // retitle the window; bidirectional marks and line separators could make a line read differently from what it says.
-const invisible = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/gu;
+const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 const colours: Readonly<Record<Level, string>> = { debug: "2", info: "32", warn: "33", error: "31" };
 

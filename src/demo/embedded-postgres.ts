@@ -33,6 +33,8 @@ export type EmbeddedOptions = Readonly<{
   settings?: Readonly<Record<string, string>>;
   /** pg_hba.conf; default: everybody is trusted on loopback and on the Unix socket. */
   hba?: string;
+  /** Takes what the server writes to its log. */
+  onLog?(text: string): void;
   /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
   password?: string;
 }>;
@@ -121,7 +123,7 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
       ...options.settings,
     };
     const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
-    const spawned = { ...as, cwd: folder, env: environment };
+    const spawned = { ...as, cwd: folder, env: environment, onLog: options.onLog };
     return launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], spawned);
   };
   let { server, port } = await startSomewhere(startAt);
@@ -244,9 +246,15 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-type SpawnOptions = Readonly<{ uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv }>;
+type SpawnOptions = Readonly<{
+  uid?: number;
+  gid?: number;
+  cwd: string;
+  env: NodeJS.ProcessEnv;
+  onLog: EmbeddedOptions["onLog"];
+}>;
 
-async function launch(program: string, args: string[], options: SpawnOptions): Promise<ChildProcess> {
+async function launch(program: string, args: string[], { onLog, ...options }: SpawnOptions): Promise<ChildProcess> {
   const server = spawn(program, args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   await new Promise<void>((resolve, reject) => {
@@ -259,7 +267,8 @@ async function launch(program: string, args: string[], options: SpawnOptions): P
   });
   server.removeAllListeners("exit");
   server.stderr.removeAllListeners("data");
-  server.stderr.resume();
+  if (onLog === undefined) server.stderr.resume();
+  else server.stderr.setEncoding("utf8").on("data", onLog);
   server.unref();
   return server;
 }

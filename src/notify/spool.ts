@@ -108,7 +108,8 @@ function isDetails(value: unknown): boolean {
 
 function isDecisionOrNull(value: unknown): boolean {
   if (value === null) return true;
-  if (!isRecord(value) || !isRecord(value["evidence"]) || !isRecord(value["reason"])) return false;
+  if (!isRecord(value) || !isRecord(value["evidence"])) return false;
+  if (!isRecord(value["reason"]) || !isRecord(value["reason"]["facts"])) return false;
   const { victim, waits, waiters } = value["evidence"];
   return isRecord(victim) && Array.isArray(waits) && Array.isArray(waiters);
 }

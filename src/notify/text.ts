@@ -30,7 +30,7 @@ export function body(notice: Notice): string {
     const { evidence } = decision;
     sections.push(
       section("STUCK", [...victimRows(evidence.victim), ...ownWaitRows(evidence)]),
-      section(`BLOCKED (${evidence.waiters.length})`, waiterRows(evidence)),
+      section(`BLOCKED (${blockedCount(decision)})`, waiterRows(evidence, blockedCount(decision))),
       section("DONE", doneRows(decision, notice)),
       section("NOW", nowRows(notice)),
       section(
@@ -106,9 +106,15 @@ function ago(ms: Ms): string {
   return ms === null ? "an unknown time" : spokenDuration(ms);
 }
 
-function waiterRows(evidence: Evidence): string[] {
+/** Of a crowd the evidence keeps the nearest only, and the facts say how many there are. */
+function blockedCount({ evidence, reason }: Decision): number {
+  const { waiters: counted } = reason.facts;
+  return Math.max(evidence.waiters.length, typeof counted === "number" ? counted : 0);
+}
+
+function waiterRows(evidence: Evidence, count: number): string[] {
   const rows = evidence.waiters.slice(0, mostWaiters).map((waiter) => waiterRow(waiter, evidence.waits));
-  const more = evidence.waiters.length - rows.length;
+  const more = count - rows.length;
   if (more > 0) rows.push(`and ${more} more`);
   return rows;
 }
