@@ -28,6 +28,9 @@ export function newsOfDecision(decision: Decision): News | null {
     case "idle":
     case "no-transaction":
       return opened(said(`did not ${decision.action} `));
+    case "follower":
+      // Only written down: a follower tells nobody.
+      return opened(said(`left to another Lockwarden: ${decision.action} `));
     case "inactive":
       return { phase: "changed", told: toldBy(decision), text: said("stopped at ") };
     case "protect":
@@ -37,7 +40,6 @@ export function newsOfDecision(decision: Decision): News | null {
       // The way is free: nothing that a person need know.
       return decision.reason.code === "probe-works" ? null : opened(said(`did not ${decision.action} `));
     case "except":
-    case "follower":
     case "not-root":
     case "cooldown":
     case "done":

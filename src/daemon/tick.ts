@@ -1,5 +1,5 @@
 import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
-import type { History } from "../core/history.ts";
+import { type History, wasTold } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimText } from "../core/news.ts";
@@ -59,7 +59,7 @@ const staleMs = 2_000;
 /** One pass over one target: look, judge, act, prove, write, tell. */
 export async function tick(context: TickContext): Promise<TickResult> {
   const { settings, memory } = context;
-  const seen = await look(context);
+  const seen = await freshLook(context);
   const { snapshot } = seen;
   const lookedAt = performance.now();
   const before = memory.history;
@@ -86,6 +86,18 @@ export async function tick(context: TickContext): Promise<TickResult> {
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
   const unruled = unruledRoots(seen);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
+}
+
+/**
+ * A look that took so long was slow, or this process stood still in the middle of it: then somebody may be gone whom it saw.
+ * Once more, and not for ever: a server that stays slow must not keep us from acting.
+ */
+async function freshLook(context: TickContext): Promise<Look> {
+  const askedAt = performance.now();
+  const seen = await look(context);
+  const isStale = performance.now() - askedAt > staleMs;
+  context.alive();
+  return isStale && seen.evaluation.findings.length > 0 ? await look(context) : seen;
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
@@ -136,10 +148,12 @@ async function carryOut(raw: Decision, show: QueryText, context: TickContext, sn
 }
 
 /** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
-function newsFor(decision: Decision, { memory }: TickContext): News | null {
+function newsFor(decision: Decision, { memory, leader }: TickContext): News | null {
   const incident = memory.history.incidents.get(decision.incident);
-  if (incident === undefined || decision.kind === "wait" || incident.told === toldBy(decision)) return null;
-  return newsOfDecision(decision);
+  if (incident === undefined || decision.kind === "wait") return null;
+  // Whoever led before may have died before it told: rather twice than never.
+  const isKnown = incident.told === toldBy(decision) && !(leader && incident.unheard === true);
+  return isKnown ? null : newsOfDecision(decision);
 }
 
 /** What sends nothing to the server: written down and told where it is news. */
@@ -165,7 +179,8 @@ async function actOn(
 ): Promise<Judgement> {
   const { settings, link, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
-  const told = context.memory.history.incidents.get(decision.incident)?.told ?? null;
+  const before = context.memory.history.incidents.get(decision.incident);
+  const told = before !== undefined && before.told !== null && before.unheard !== true;
   const begun = performance.now();
   let carried: Carried;
   try {
@@ -196,7 +211,7 @@ async function actOn(
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
   const last = settle(decision, outcome, context, { atMs });
-  const news = newsOfOutcome(decision, outcome, last, told !== null);
+  const news = newsOfOutcome(decision, outcome, last, told);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
 }
@@ -236,7 +251,11 @@ function publish(news: News, decision: Decision, outcome: Outcome | null, contex
   const { memory, settings, newId, now } = context;
   const incident = memory.history.incidents.get(decision.incident);
   if (incident !== undefined) {
-    const incidents = new Map(memory.history.incidents).set(incident.key, { ...incident, told: news.told });
+    const incidents = new Map(memory.history.incidents).set(incident.key, {
+      ...incident,
+      told: news.told,
+      unheard: !context.leader,
+    });
     memory.history = { ...memory.history, incidents };
   }
   if (!context.leader) return; // followers write down and do not tell
@@ -253,7 +272,7 @@ function publish(news: News, decision: Decision, outcome: Outcome | null, contex
 function tellEnded(before: History, context: TickContext): void {
   const { memory, settings, newId, now } = context;
   for (const incident of before.incidents.values()) {
-    if (memory.history.incidents.has(incident.key) || incident.told === null || incident.told === "observe") continue;
+    if (memory.history.incidents.has(incident.key) || !wasTold(incident)) continue;
     const channels = settings.rules.find((one) => one.rule.name === incident.rule)?.rule.notify;
     const what = isUntouchable(incident.subject) ? "it blocks nobody any more" : "the transaction ended";
     const text = `rule ${incident.rule}: ${what}`;
