@@ -22,6 +22,8 @@ export type Incident = Readonly<{
   failures?: number;
   /** What people were told last, so that they are told once. */
   told: string | null;
+  /** That was while another daemon acted: it was written down, and people heard nothing from this one. */
+  unheard?: boolean;
   /** It matched in the last look. */
   matched: boolean;
   /** The rule's hours ended while it was on the ladder: with the next ones it begins anew. */
@@ -95,10 +97,22 @@ export function onServer(history: History, serverId: string): History {
 /** After a gap in what was seen: ladders begin anew, and blocking counts from now on; who was told of what stays known. */
 export function afterReconnect(history: History): History {
   const incidents = new Map<string, Incident>();
-  for (const [key, incident] of history.incidents) {
-    incidents.set(key, { ...incident, step: 0, cancelled: false, failures: 0, done: false, matched: false });
-  }
+  for (const [key, incident] of history.incidents) incidents.set(key, fromFirstStep(incident));
   return { ...history, blocking: new Map(), freedom: new Map(), incidents };
+}
+
+/**
+ * This daemon acts from now on, in another's place. What it has seen stays true; whether that one did its steps is not known, so
+ * ladders begin from their first.
+ */
+export function afterTakeover(history: History): History {
+  const incidents = new Map<string, Incident>();
+  for (const [key, incident] of history.incidents) incidents.set(key, fromFirstStep(incident));
+  return { ...history, incidents };
+}
+
+function fromFirstStep(incident: Incident): Incident {
+  return { ...incident, step: 0, cancelled: false, failures: 0, done: false, matched: false };
 }
 
 /** The transaction while there is one, else the session itself; null when neither can be told. */
@@ -131,6 +145,11 @@ export function unopened(rule: string, subject: string, atMs: number): Incident 
     told: null,
     matched: false,
   };
+}
+
+/** People heard from this very daemon that somebody is stuck, so they are to hear how it ends. */
+export function wasTold({ told, unheard }: Pick<Incident, "told" | "unheard">): boolean {
+  return told !== null && told !== "observe" && told !== "follower" && unheard !== true;
 }
 
 /** Whether a session is one of these connections. Most are not, which their pid already says. */

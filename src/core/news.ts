@@ -27,6 +27,9 @@ export function newsOfDecision(decision: Decision): News | null {
     case "idle":
     case "no-transaction":
       return opened(said(`did not ${decision.action} `));
+    case "follower":
+      // Only written down: a follower tells nobody.
+      return opened(said(`left to another Lockwarden: ${decision.action} `));
     case "inactive":
       return { phase: "changed", told: toldBy(decision), text: said("stopped at ") };
     case "protect":
@@ -39,7 +42,6 @@ export function newsOfDecision(decision: Decision): News | null {
     case "limit":
     case "breaker":
     case "except":
-    case "follower":
     case "not-root":
     case "cooldown":
     case "done":

@@ -4,9 +4,12 @@ import type { LoadedConfig } from "../config/load.ts";
 import { renderMistake } from "../config/mistake.ts";
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
+import type { DropCause } from "../core/carry-over.ts";
+import { type History, noHistory } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { followPast, historyFrom, type Past } from "../core/journal-past.ts";
 import { actMemoryMs } from "../core/remember.ts";
+import { sameValue } from "../core/same-value.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
@@ -18,6 +21,7 @@ import type { Log } from "./log-port.ts";
 import { createPulse, feedWatchdog } from "./pulse.ts";
 import { createRecorder } from "./recorder.ts";
 import { recovery } from "./recovery.ts";
+import { reloader } from "./reload.ts";
 import { settingsFor } from "./settings.ts";
 import type { SystemdNotifier } from "./systemd.ts";
 import { createTeller } from "./teller.ts";
@@ -47,6 +51,7 @@ export type Daemon = Readonly<{
 }>;
 
 type Watched = Readonly<{ target: Target; watch: Watch; stop: AbortController }>;
+type Ending = Readonly<{ name: string; history: Promise<History> }>;
 
 /** What a stop waits for what is still running, in ms. */
 const runningMs = 1_000;
@@ -97,13 +102,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
 
   const pulse = createPulse();
   const watched = new Map<string, Watched>();
-  const begin = (target: Target): void => {
+  const begin = (target: Target, history = historyFrom(past, target.name, loaded.config.rules)): void => {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, stopping.signal]);
     const one = watch({
       settings: settingsOf(() => loaded, target.name),
       engine: engineFor(target),
-      past: historyFrom(past, target.name, loaded.config.rules),
+      history,
       journal,
       tell: teller.tell,
       paused: () => false,
@@ -117,11 +122,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     });
     watched.set(target.name, { target, watch: one, stop });
   };
-  const end = async (name: string): Promise<void> => {
-    const one = watched.get(name);
-    watched.delete(name);
-    one?.stop.abort(new Error("this target is not watched any more"));
-    await one?.watch.ended;
+  /** No further look from this moment on; `history`, of whom was signalled there, when the one that is under way has ended. */
+  const end = ({ target, watch: one, stop }: Watched, cause: DropCause, patienceMs: number): Ending => {
+    watched.delete(target.name);
+    const retired = one.retire(cause);
+    const ended = async (): Promise<History> => {
+      await within(patienceMs, retired);
+      stop.abort(new Error("this target is not watched any more"));
+      await retired;
+      const { acts, breaker } = one.history();
+      return { ...noHistory, acts, breaker };
+    };
+    return { name: target.name, history: ended() };
   };
   for (const target of loaded.config.targets) begin(target);
   await giveUp(loaded.config.targets.map((target) => target.name));
@@ -142,32 +154,32 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   log.info({ config: loaded.digest, mode: loaded.config.mode, stateDir }, `watching ${[...watched.keys()].join(", ")}`);
 
   const lost = dispossessed(owned, stopping.signal);
+  /** Of targets that were left: one that comes back, or comes back changed, goes on with it. */
+  const histories = new Map<string, History>();
   const goOnWith = async (next: Loaded): Promise<void> => {
-    const same = next.digest === loaded.digest;
+    const before = loaded;
+    const left = [...watched.values()].filter(
+      ({ target }) => !next.config.targets.some((one) => sameConnection(one, target)),
+    );
     loaded = next;
+    // At once: none of them may look under rules that were not meant for it.
+    const ending = left.map((one) => {
+      const cause = next.config.targets.some(({ name }) => name === one.target.name)
+        ? "connection-changed"
+        : "target-removed";
+      return end(one, cause, before.config.verify_for + one.target.statement_timeout + runningMs);
+    });
     await teller.configure(next.config.channels);
-    for (const [name, { target }] of watched) {
-      if (!next.config.targets.some((candidate) => sameConnection(candidate, target))) await end(name);
-    }
-    for (const target of next.config.targets) {
-      const kept = watched.get(target.name);
-      if (kept === undefined) begin(target);
-      else kept.watch.wake();
-    }
+    for (const one of watched.values()) one.watch.wake();
+    for (const one of ending) histories.set(one.name, await one.history);
+    for (const target of next.config.targets) if (!watched.has(target.name)) begin(target, histories.get(target.name));
     for (const warning of next.warnings) log.warn({}, renderMistake(warning));
+    const same = next.digest === before.digest;
     const what = same ? "reloaded: the config says the same as before" : "reloaded: the changed config is in force";
     log.info({ config: next.digest, mode: next.config.mode }, what);
+    if (next.config.state_dir !== before.config.state_dir)
+      log.warn({ stateDir }, "state_dir was changed: it stays as it is until the next start");
     await live("reload", "the config was reloaded");
-  };
-  const reload = async (): Promise<void> => {
-    await notifier.reloading();
-    const next = load();
-    if (next.kind === "ok") await goOnWith(next);
-    else {
-      const mistakes = next.mistakes.map(renderMistake);
-      log.error({ mistakes }, `the changed config is refused and the old one stays: ${mistakes.join("; ")}`);
-    }
-    await notifier.ready(status());
   };
   const stop = async (why: string): Promise<void> => {
     log.info({}, `stopping: ${why}`);
@@ -181,15 +193,12 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     log.info({}, "stopped");
     await log.flush();
   };
-  let reloading: Promise<void> = Promise.resolve();
+  const reload = reloader({ load, follow: goOnWith, notifier, status, log, shout });
   let ending: Promise<void> | null = null;
   return {
     kind: "started",
     lost,
-    reload: () => {
-      reloading = reloading.then(reload);
-      return reloading;
-    },
+    reload,
     stop: (why) => {
       ending ??= stop(why);
       return ending;
@@ -222,8 +231,8 @@ function settingsOf(loaded: () => Loaded, name: string) {
 
 /** A change of these makes another connection; everything else takes effect at the next look. */
 function sameConnection(one: Target, other: Target): boolean {
-  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, ...rest }: Target) => JSON.stringify(rest);
-  return one.name === other.name && connection(one) === connection(other);
+  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, ...rest }: Target) => rest;
+  return sameValue(connection(one), connection(other));
 }
 
 async function within(ms: number, promise: Promise<unknown>): Promise<void> {

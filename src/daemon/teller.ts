@@ -42,17 +42,34 @@ export async function createTeller({ channels, stateDir, journal, log, newId }: 
     );
   let configured = channels;
   let current = begin(channels);
+  /** Told while the old channels hand over to the new ones. */
+  let held: Readonly<{ notice: Notice; names: readonly string[] | undefined }>[] | null = null;
+  const send = (notice: Notice, wanted: readonly string[] | undefined): void => {
+    const all = configured.map(({ name }) => name);
+    const known = (wanted ?? all).filter((name) => all.includes(name));
+    // Of an act that began under an older config: somebody is told, even if its own channels are gone.
+    const names = known.length > 0 || wanted?.length === 0 ? known : all;
+    const logged = configured.some(({ name, type }) => type === "log" && names.includes(name));
+    if (!logged) log.info({ notice: notice.id, phase: notice.phase }, notice.text);
+    void current.tell(notice, names);
+  };
   return {
-    tell: (notice, names = configured.map(({ name }) => name)) => {
-      const logged = configured.some(({ name, type }) => type === "log" && names.includes(name));
-      if (!logged) log.info({ notice: notice.id, phase: notice.phase }, notice.text);
-      void current.tell(notice, names);
+    tell: (notice, names) => {
+      if (held === null) send(notice, names);
+      else held.push({ notice, names });
     },
     configure: async (next) => {
       if (JSON.stringify(next) === JSON.stringify(configured)) return;
-      await current.close(handOverMs);
-      configured = next;
-      current = begin(next);
+      held = [];
+      try {
+        await current.close(handOverMs);
+      } finally {
+        const waiting = held;
+        held = null;
+        configured = next;
+        current = begin(next);
+        for (const { notice, names } of waiting) send(notice, names);
+      }
     },
     close: (graceMs) => current.close(graceMs),
   };

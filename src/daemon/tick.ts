@@ -1,5 +1,5 @@
 import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
-import type { History, Incident } from "../core/history.ts";
+import { type History, type Incident, wasTold } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimText } from "../core/news.ts";
@@ -70,7 +70,7 @@ const staleMs = 2_000;
 /** One pass over one target: look, judge, act, prove, write, tell. */
 export async function tick(given: TickContext): Promise<TickResult> {
   const { settings, memory } = given;
-  const seen = await look(given);
+  const seen = await freshLook(given);
   const { snapshot } = seen;
   const lookedAt = performance.now();
   const before = memory.history;
@@ -101,6 +101,18 @@ export async function tick(given: TickContext): Promise<TickResult> {
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
   const unruled = unruledRoots(seen);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
+}
+
+/**
+ * A look that took so long was slow, or this process stood still in the middle of it: then somebody may be gone whom it saw.
+ * Once more, and not for ever: a server that stays slow must not keep us from acting.
+ */
+async function freshLook(context: TickContext): Promise<Look> {
+  const askedAt = performance.now();
+  const seen = await look(context);
+  const isStale = performance.now() - askedAt > staleMs;
+  context.alive();
+  return isStale && seen.evaluation.findings.length > 0 ? await look(context) : seen;
 }
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
@@ -151,10 +163,12 @@ async function carryOut(raw: Decision, show: QueryText, context: Looking): Promi
 }
 
 /** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
-function newsFor(decision: Decision, { incidents }: Looking): News | null {
+function newsFor(decision: Decision, { incidents, leader }: Looking): News | null {
   const incident = incidents.get(decision.incident);
-  if (incident === undefined || decision.kind === "wait" || incident.told === toldBy(decision)) return null;
-  return newsOfDecision(decision);
+  if (incident === undefined || decision.kind === "wait") return null;
+  // Whoever led before may have died before it told: rather twice than never.
+  const isKnown = incident.told === toldBy(decision) && !(leader && incident.unheard === true);
+  return isKnown ? null : newsOfDecision(decision);
 }
 
 /** What sends nothing to the server: written down and told where it is news. */
@@ -176,7 +190,8 @@ function isSignalled(decision: ActDecision): decision is ActDecision & { action:
 async function actOn(decision: ActDecision & { action: Signal }, context: Looking): Promise<Judgement> {
   const { settings, link, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
-  const told = context.incidents.get(decision.incident)?.told ?? null;
+  const before = context.incidents.get(decision.incident);
+  const told = before !== undefined && before.told !== null && before.unheard !== true;
   let carried: Carried;
   try {
     carried = await execute(decision, {
@@ -209,7 +224,7 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
   const last = settle(decision, outcome, context);
-  const news = newsOfOutcome(decision, outcome, last, told !== null);
+  const news = newsOfOutcome(decision, outcome, last, told);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
 }
@@ -246,7 +261,7 @@ async function observe(decision: Decision, { journal, newId, now, settings }: Ti
 function publish(news: News, decision: Decision, outcome: Outcome | null, context: Looking): void {
   const { incidents, settings, newId, now } = context;
   const incident = incidents.get(decision.incident);
-  if (incident !== undefined) incidents.set(incident.key, { ...incident, told: news.told });
+  if (incident !== undefined) incidents.set(incident.key, { ...incident, told: news.told, unheard: !context.leader });
   if (!context.leader) return; // followers write down and do not tell
   const channels = settings.rules.find((one) => one.rule.name === decision.rule)?.rule.notify;
   const at = now().toISOString();
@@ -261,7 +276,7 @@ function publish(news: News, decision: Decision, outcome: Outcome | null, contex
 function tellEnded(before: History, context: TickContext): void {
   const { memory, settings, newId, now } = context;
   for (const incident of before.incidents.values()) {
-    if (memory.history.incidents.has(incident.key) || incident.told === null || incident.told === "observe") continue;
+    if (memory.history.incidents.has(incident.key) || !wasTold(incident)) continue;
     const channels = settings.rules.find((one) => one.rule.name === incident.rule)?.rule.notify;
     const what = isUntouchable(incident.subject) ? "it blocks nobody any more" : "the transaction ended";
     const text = `rule ${incident.rule}: ${what}`;

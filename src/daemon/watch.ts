@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
-import { afterReconnect, type History } from "../core/history.ts";
+import { carryOver, type DropCause, dropAll } from "../core/carry-over.ts";
+import { afterReconnect, afterTakeover, type History } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
+import { sayDropped } from "./dropped.ts";
 import type { JournalGate } from "./journal-gate.ts";
+import { leadership, standByMs } from "./leadership.ts";
 import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
@@ -17,7 +20,7 @@ export type WatchContext = Readonly<{
   settings(): Settings;
   engine: Engine<Target>;
   /** What is known of the target from before: whom a signal went out to. */
-  past: History;
+  history: History;
   journal: JournalGate;
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   paused(): boolean;
@@ -55,6 +58,10 @@ export type Watch = Readonly<{
   between<T>(ask: (interlude: Interlude) => Promise<T>): Promise<T>;
   /** The settings have changed: looks now, unless the schedule says otherwise. */
   wake(): void;
+  /** Ends it after the look that is under way, and tells what becomes of ladders. */
+  retire(cause: DropCause): Promise<void>;
+  /** What it knows by now. */
+  history(): History;
 }>;
 
 const firstBackoffMs = 500;
@@ -70,14 +77,18 @@ type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(erro
 export function watch(context: WatchContext): Watch {
   const { settings, engine, log, pulse, signal } = context;
   const name = settings().target.name;
-  const memory: Memory = { history: context.past };
+  const memory: Memory = { history: context.history };
   const once = createOnce();
   let failures = 0;
   let connections = 0;
   let hadGaps = false;
-  /** The right to act is ours, as long as this connection lasts. */
-  let held = false;
-  let wasFollower = false;
+  const right = leadership({ target: name, log });
+  const retiring = new AbortController();
+  /** Aborts what only waits. */
+  const idle = AbortSignal.any([signal, retiring.signal]);
+  let inForce = settings();
+  /** What is to happen by time alone, whatever the schedule says. */
+  let followUp = countdown(Number.POSITIVE_INFINITY);
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asker[] = [];
   const questions: Question[] = [];
@@ -92,15 +103,27 @@ export function watch(context: WatchContext): Watch {
   /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
   const rest = async (leftMs: () => number): Promise<boolean> => {
     const ring = bell;
-    for (let left = leftMs(); left > 0 && !ring.signal.aborted && !signal.aborted; left = leftMs()) {
+    for (let left = leftMs(); left > 0 && !ring.signal.aborted && !idle.aborted; left = leftMs()) {
       // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
       const piece = Math.min(left, longestSleepMs);
       expect(piece);
-      await sleep(piece, undefined, { signal: AbortSignal.any([signal, ring.signal]) }).catch(() => undefined);
+      await sleep(piece, undefined, { signal: AbortSignal.any([idle, ring.signal]) }).catch(() => undefined);
     }
     if (ring.signal.aborted) bell = new AbortController();
     expect(0);
     return ring.signal.aborted;
+  };
+
+  /** The settings for what begins now: what was begun under others goes on only where its rule is the same. */
+  const adopt = (): Settings => {
+    const next = settings();
+    if (next === inForce || idle.aborted) return inForce;
+    const [old, now] = [inForce, next].map(({ rules }) => rules.map(({ rule }) => rule));
+    const { history, dropped } = carryOver(memory.history, old ?? [], now ?? []);
+    memory.history = history;
+    inForce = next;
+    sayDropped(dropped, { ...context, target: name, leader: state.leader });
+    return next;
   };
 
   /** One look; counts down to the next. */
@@ -108,11 +131,11 @@ export function watch(context: WatchContext): Watch {
     const answering = asked.splice(0);
     try {
       await context.journal.mend();
-      if (!held) await lead(link);
+      await lead(link);
       const lacking = answering.length > 0 ? await sayMissing(link) : [];
       const result = await tick({
         ...context,
-        settings: settings(),
+        settings: adopt(),
         link,
         memory,
         leader: state.leader,
@@ -138,11 +161,12 @@ export function watch(context: WatchContext): Watch {
   const answerQuestions = async (link: Link): Promise<void> => {
     for (let next = questions.shift(); next !== undefined; next = questions.shift()) {
       expect(0);
+      const current = adopt();
       const { history } = memory;
       const { journal, paused } = context;
       const { leader } = state;
       try {
-        await next.ask({ settings: settings(), link, history, leader, paused: paused(), journal, signal });
+        await next.ask({ settings: current, link, history, leader, paused: paused(), journal, signal });
       } catch (error) {
         next.reject(error);
         if (error instanceof LinkLost || signal.aborted) throw error;
@@ -155,17 +179,8 @@ export function watch(context: WatchContext): Watch {
       state = { ...state, leader: true };
       return;
     }
-    const lease = await link.lease(signal);
-    held = lease !== "taken";
-    if (once.changed("lease", lease) && !held) {
-      log.warn(
-        { target: name },
-        "another Lockwarden acts on this target; this one observes, and takes over when that one ends",
-      );
-    } else if (held && state.connected && !state.leader && wasFollower) {
-      log.info({ target: name }, "this Lockwarden acts on this target now");
-    }
-    wasFollower = !held;
+    const { held, tookOver } = await right.ask(link, signal);
+    if (tookOver) memory.history = afterTakeover(memory.history);
     state = { ...state, leader: held };
   };
   const say = (sentence: string): void => {
@@ -187,7 +202,8 @@ export function watch(context: WatchContext): Watch {
     if (asked.length > 0) return () => 0;
     // A millisecond more than the threshold: a timer that fires early would look once in vain.
     const changeMs = nextMs === 0 ? 0 : nextMs + 1 - (performance.now() - lookedAt);
-    return sooner(untilPoll(settings().target), countdown(Math.min(settings().shortestThresholdMs, changeMs)));
+    followUp = countdown(Math.min(settings().shortestThresholdMs, changeMs));
+    return sooner(untilPoll(settings().target), followUp);
   };
 
   /** What the role may not see or do is told at the start, not discovered. */
@@ -210,9 +226,14 @@ export function watch(context: WatchContext): Watch {
       });
     }
   };
+  /** Between two looks of a follower; with the right comes a look, unless the schedule says when to look. */
+  const standBy = async (link: Link, due: () => number): Promise<() => number> => {
+    await lead(link);
+    return right.held() ? sooner(due, firstLook(settings().target)) : due;
+  };
   const connected = async (): Promise<void> => {
     expect(0);
-    const link = await engine.connect(settings().target, signal);
+    const link = await engine.connect(settings().target, idle);
     try {
       const { facts } = link;
       once.clear("away");
@@ -226,53 +247,69 @@ export function watch(context: WatchContext): Watch {
       await lead(link);
       let due = firstLook(settings().target);
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
-      while (!signal.aborted) {
-        const rung = await rest(due);
-        if (signal.aborted) break;
+      while (!idle.aborted) {
+        const follows = enforces(settings()) && !right.held();
+        await rest(follows ? sooner(due, countdown(standByMs)) : due);
+        if (idle.aborted) break;
         await answerQuestions(link);
         // Woken by a reload: a schedule may say that it is not time yet, and rules may have other probes.
         if (woken) {
-          due = firstLook(settings().target);
+          due = sooner(firstLook(settings().target), followUp);
           await readyToProbe(link);
         }
         woken = false;
-        if (rung && asked.length === 0 && due() > 0) continue;
+        if (asked.length === 0 && due() > 0) {
+          if (follows) due = await standBy(link, due);
+          if (due() > 0) continue;
+        }
         // Nothing acts any more: the right goes with the connection.
-        if (held && !enforces(settings())) break;
+        if (right.held() && !enforces(settings())) break;
         due = await lookOnce(link);
         failures = 0;
       }
     } finally {
-      held = false;
+      right.lose();
       state = { ...state, connected: false, leader: false };
-      once.clear("lease");
       await link.close();
     }
   };
   const run = async (): Promise<void> => {
-    while (!signal.aborted) {
+    while (!idle.aborted) {
       try {
         await connected();
       } catch (error) {
-        if (signal.aborted) break;
+        if (idle.aborted) break;
         await away(error);
       }
     }
     pulse.forget(name);
+    abandonAskers(new Error(`target ${name} is not watched any more`));
+  };
+  const abandonAskers = (error: unknown): void => {
+    for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
   };
   const away = async (error: unknown): Promise<void> => {
     const text = messageOf(error);
     state = { ...state, sentence: text };
     if (once.changed("away", text)) log.error({ target: name }, `${text}; trying again until it works`);
-    for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
+    abandonAskers(error);
     const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
     await rest(countdown(pauseMs * (0.75 + Math.random() / 2)));
   };
+  const ended = run();
   return {
-    ended: run(),
+    ended,
     state: () => state,
+    history: () => memory.history,
+    retire: async (cause) => {
+      const { leader } = state;
+      retiring.abort(new Error(`target ${name} is not watched any more`));
+      await ended;
+      const rules = inForce.rules.map(({ rule }) => rule);
+      sayDropped(dropAll(memory.history, rules, cause), { ...context, target: name, leader });
+    },
     lookNow: () =>
       new Promise((resolve, reject) => {
         asked.push({ resolve, reject });

@@ -80,7 +80,9 @@ test("while a daemon leads from another state folder, once only says what it wou
     out: new RegExp(`^app: stuck-login: would terminate ${pid},.*; another Lockwarden acts on this target\\n$`),
   });
   assert.ok(await lives());
-  assert.deepEqual(await here.journal(), []);
+  const [observed, ...more] = await here.journal();
+  assert.ok(observed?.event === "observed" && observed.decision.kind === "spare");
+  assert.deepEqual([observed.decision.by, more], ["follower", []]);
   assert.deepEqual(
     (await there.journal()).map(({ event }) => event),
     ["start"],

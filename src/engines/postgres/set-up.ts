@@ -45,11 +45,12 @@ export function settings({ statement_timeout, lock_timeout }: Timeouts): Readonl
     idle_session_timeout: "0",
     idle_in_transaction_session_timeout: "5000",
     default_transaction_read_only: "on",
-    // A dead host gives its advisory lock back after about 15 s.
-    tcp_keepalives_idle: "5",
-    tcp_keepalives_interval: "5",
-    tcp_keepalives_count: "2",
-    tcp_user_timeout: "15000",
+    // A host that is dead or cut off gives its advisory lock back after 12 s, so that another daemon has it within 15 s: three
+    // probes at 3, 6 and 9 s. The last of the four moments must be past tcp_user_timeout, or it would be another interval.
+    tcp_keepalives_idle: "3",
+    tcp_keepalives_interval: "3",
+    tcp_keepalives_count: "3",
+    tcp_user_timeout: "11000",
   };
 }
 
