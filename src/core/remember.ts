@@ -157,7 +157,7 @@ function grow(cooldown: Cooldown, snapshot: Snapshot): Cooldown {
   return { ...cooldown, lineage };
 }
 
-/** What an outcome adds to the memory. `atMs` by the server's clock. */
+/** What an outcome adds to the memory. `atMs`: as a snapshot's. */
 export function afterOutcome(
   history: History,
   decision: Decision,

@@ -6,7 +6,7 @@ import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimTe
 import { type Circumstances, nextChangeMs, nextHoursMs } from "../core/plan.ts";
 import { afterOutcome, afterProbe } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
-import type { Snapshot } from "../core/snapshot.ts";
+import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
@@ -83,7 +83,7 @@ export async function tick(context: TickContext): Promise<TickResult> {
     context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
   }
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
-  const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
+  const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, serverClockMs(snapshot)));
   const unruled = unruledRoots(seen);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
