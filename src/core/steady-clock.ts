@@ -35,8 +35,7 @@ const mostJumps = 16;
 export function readClock(last: SteadyClock | null, reading: Reading): Told {
   const { serverMs, fromMs, toMs } = reading;
   const now = { fromMs: serverMs - toMs, toMs: serverMs - fromMs };
-  if (last === null)
-    return { clock: { atMs: serverMs, offsetMs: 0, ahead: now, readMs: toMs, jumps: [] }, jumpMs: 0 };
+  if (last === null) return { clock: { atMs: serverMs, offsetMs: 0, ahead: now, readMs: toMs, jumps: [] }, jumpMs: 0 };
   const driftMs = drift * Math.max(0, toMs - last.readMs);
   const before = { fromMs: last.ahead.fromMs - driftMs, toMs: last.ahead.toMs + driftMs };
   const apart = now.fromMs > before.toMs + toleranceMs || now.toMs < before.fromMs - toleranceMs;

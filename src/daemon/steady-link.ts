@@ -13,10 +13,7 @@ export type SteadyLinkOptions = Readonly<{
 }>;
 
 /** The same link, whose looks do not show the jumps of the server's clock. */
-export function steadyLink(
-  link: Link,
-  { clock, jumped, now = () => performance.now() }: SteadyLinkOptions,
-): Link {
+export function steadyLink(link: Link, { clock, jumped, now = () => performance.now() }: SteadyLinkOptions): Link {
   return {
     ...link,
     read: async (look, signal) => {

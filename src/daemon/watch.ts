@@ -184,7 +184,7 @@ export function watch(context: WatchContext): Watch {
     hadGaps = text !== "";
   };
   const sayJump = (jumpMs: number): void => {
-    const which = `${jumpMs > 0 ? "forward" : "back"} by ${spokenDuration(Math.abs(jumpMs))}`;
+    const which = `${jumpMs > 0 ? "forward" : "back"} by ${spokenDuration(Math.round(Math.abs(jumpMs) / 1_000) * 1_000)}`;
     const text = `the server's clock jumped ${which} since the last look; ages and waits are counted without it`;
     log.warn({ target: name, jumpMs }, text);
   };

@@ -33,6 +33,8 @@ export type EmbeddedOptions = Readonly<{
   settings?: Readonly<Record<string, string>>;
   /** pg_hba.conf; default: everybody is trusted on loopback and on the Unix socket. */
   hba?: string;
+  /** More environment of the server's process. */
+  environment?: Readonly<Record<string, string>>;
   /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
   password?: string;
 }>;
@@ -121,7 +123,7 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
       ...options.settings,
     };
     const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
-    const spawned = { ...as, cwd: folder, env: environment };
+    const spawned = { ...as, cwd: folder, env: { ...environment, ...options.environment } };
     return launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], spawned);
   };
   let { server, port } = await startSomewhere(startAt);

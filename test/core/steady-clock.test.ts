@@ -24,7 +24,12 @@ const ages: readonly Readonly<[string, object, Being, string?]>[] = [
   ["connected_for", { connected_for: "30s" }, stuck],
   ["waits.for", { waits: { for: "30s" } }, stuck],
   ["blocks.for", { idle_for: "1s", blocks: { for: "30s" } }, stuck],
-  ["prepared.for", { prepared: { gid: "gid-*", for: "30s" } }, { beganMs: 10_200, prepared: true }, "rollback-prepared"],
+  [
+    "prepared.for",
+    { prepared: { gid: "gid-*", for: "30s" } },
+    { beganMs: 10_200, prepared: true },
+    "rollback-prepared",
+  ],
 ];
 
 for (const [name, match, being, step = "terminate"] of ages) {
@@ -86,7 +91,7 @@ test("who began while the clock was set, between two looks, is as young as can b
 const jumpsOf = distances.flatMap((ms) => [ms, -ms]);
 
 test("a ladder's waits are as long as they are, however the clock is set", () => {
-  const steps = ["notify", { wait: "20s" }, "cancel", { wait: "30s" }, "terminate"];
+  const steps = ["notify", { wait: "19s" }, "cancel", { wait: "29s" }, "terminate"];
   const rule = { name: "r", match: { query_for: "1s", state: "active" }, steps };
   const story: Story = { rule, beings: [{ beganMs: -2 * day, state: "active" }], looks };
   const due = actsOf(story);
@@ -102,10 +107,11 @@ test("a ladder's waits are as long as they are, however the clock is set", () =>
 });
 
 test("the limits' windows are as long as they are, however the clock is set", () => {
-  const rule = { name: "r", match: { idle_for: "1s" }, steps: ["terminate"], cooldown: "0s" };
+  const rule = { name: "r", match: { idle_for: "1s" }, steps: ["terminate"] };
   const beings = ["a", "b", "c", "d"].map((user) => ({ beganMs: -2 * day, user }));
   const limits = { per_tick: 5, per_minute: 2, repeat: { times: 9, within: "10m" } };
-  const story: Story = { rule, limits, beings, looks };
+  const odd = looks.map((_, at) => ({ atMs: 500 + at * 2_300 }));
+  const story: Story = { rule, limits, beings, looks: odd };
   const due = actsOf(story);
   assert.deepEqual(
     due.map(({ atMs }) => Math.round(atMs / minute)),
@@ -116,9 +122,9 @@ test("the limits' windows are as long as they are, however the clock is set", ()
 
   const offenders = ["same", "same", "same"].map((user) => ({ beganMs: -2 * day, user }));
   const repeat = { per_tick: 1, per_minute: 9, repeat: { times: 1, within: "90s" } };
-  const repeated: Story = { rule, limits: repeat, beings: offenders, looks };
+  const repeated: Story = { rule, limits: repeat, beings: offenders, looks: odd };
   const once = actsOf(repeated);
-  assert.equal(once.length, 2);
+  assert.equal(once.length, 3);
   for (const byMs of jumpsOf) assert.deepEqual(actsOf({ ...repeated, jumps: [{ atMs: 21_000, byMs }] }), once);
 });
 
@@ -213,7 +219,8 @@ const timedLooks = fc
   });
 const clockJumps = fc.array(
   fc.record({
-    atMs: fc.integer({ min: 0, max: 200 * second }),
+    // From the first look on: of what was before it nobody knows.
+    atMs: fc.integer({ min: 7_001, max: 200 * second }),
     byMs: fc.oneof(
       fc.integer({ min: 2_500, max: 20 * second }),
       fc.integer({ min: -20 * second, max: -2_500 }),
