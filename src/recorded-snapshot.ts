@@ -112,6 +112,7 @@ const snapshot: z.ZodType<Snapshot> = z.object({
   serverId: z.string(),
   at: z.string(),
   atMs: z.number().min(0).max(latestMs),
+  wallMs: z.number().min(0).max(latestMs).exactOptional(),
   recovery: z.boolean(),
   sessions: z.array(session),
   prepared: z.array(prepared),

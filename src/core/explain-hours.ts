@@ -4,7 +4,7 @@ import type { ConditionExplanation } from "./explanation.ts";
 import type { History } from "./history.ts";
 import { type Circumstances, plan } from "./plan.ts";
 import { type CompiledRule, evaluate, type Finding } from "./rules.ts";
-import type { Snapshot } from "./snapshot.ts";
+import { type Snapshot, serverClockMs } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 
 type Foreseeing = Readonly<{
@@ -21,7 +21,7 @@ export function foreseen({ snapshot, rules, history, circumstances }: Foreseeing
 }> {
   const resting = new Map<CompiledRule, CompiledRule>();
   for (const rule of rules) {
-    const { active, nextChangeMs } = rule.activeAt(snapshot.atMs);
+    const { active, nextChangeMs } = rule.activeAt(serverClockMs(snapshot));
     if (!active && Number.isFinite(nextChangeMs)) resting.set({ ...rule, activeAt: always }, rule);
   }
   if (resting.size === 0) return { findings: [], decisions: [] };
@@ -29,7 +29,7 @@ export function foreseen({ snapshot, rules, history, circumstances }: Foreseeing
   const anew = { ...history, incidents: new Map() };
   const findings = evaluate(snapshot, [...resting.keys()], anew).findings.map((finding) => {
     const rule = resting.get(finding.rule) ?? finding.rule;
-    return { ...finding, rule, inMs: Math.max(finding.inMs, rule.activeAt(snapshot.atMs).nextChangeMs) };
+    return { ...finding, rule, inMs: Math.max(finding.inMs, rule.activeAt(serverClockMs(snapshot)).nextChangeMs) };
   });
   return { findings, decisions: plan(findings, anew, circumstances) };
 }
@@ -37,11 +37,11 @@ export function foreseen({ snapshot, rules, history, circumstances }: Foreseeing
 const always: CompiledRule["activeAt"] = () => ({ active: true, nextChangeMs: Number.POSITIVE_INFINITY });
 
 /** Whether the rule looks for anybody at this moment; nothing for a rule that always does. */
-export function hoursRow(rule: CompiledRule, atMs: number): readonly ConditionExplanation[] {
+export function hoursRow(rule: CompiledRule, snapshot: Snapshot): readonly ConditionExplanation[] {
   const { active: windows } = rule.rule;
   if (windows === undefined) return [];
   const row = { name: "active", wanted: windows.map(windowText).join(" or "), inMs: null };
-  const { active, nextChangeMs } = rule.activeAt(atMs);
+  const { active, nextChangeMs } = rule.activeAt(serverClockMs(snapshot));
   const known = Number.isFinite(nextChangeMs);
   if (active) {
     const left = known ? `, for another ${spokenDuration(nextChangeMs)}` : "";

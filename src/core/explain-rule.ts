@@ -70,7 +70,7 @@ type About = Readonly<{ subject: Subject; standing: Standing }> & Pick<Circumsta
 /** What a rule asks beside its `match`: here is the place for whatever else decides whether it is in force. */
 function preconditions(rule: CompiledRule, { subject, standing, mode }: About): readonly ConditionExplanation[] {
   return [
-    ...hoursRow(rule, subject.snapshot.atMs),
+    ...hoursRow(rule, subject.snapshot),
     // A prepared transaction waits for nobody.
     ...(subject.prepared === undefined ? rootRow(rule, standing) : []),
     ...(rule.rule.probe === undefined ? [] : [probeRow(modeOf(rule, mode))]),

@@ -1,7 +1,7 @@
 import type { Ms, Prepared, Session } from "./session.ts";
 import { transactionKey } from "./session.ts";
 
-// What one target's watcher remembers between looks. Moments are ms of the server's clock (Snapshot.atMs).
+// What one target's watcher remembers between looks. Moments are ms of the server's clock without its jumps (Snapshot.atMs).
 
 /** One rule's dealings with one transaction (or, without a transaction, one session). */
 export type Incident = Readonly<{

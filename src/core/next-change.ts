@@ -30,7 +30,7 @@ export function nextChangeMs(decisions: readonly Decision[], history: History, c
   return Math.max(0, next);
 }
 
-/** The ms until the hours of one of these rules begin or end; Infinity when none has any. */
-export function nextHoursMs(rules: readonly CompiledRule[], atMs: number): number {
-  return Math.min(Number.POSITIVE_INFINITY, ...rules.map((rule) => rule.activeAt(atMs).nextChangeMs));
+/** The ms until the hours of one of these rules begin or end; Infinity when none has any. `clockMs`: the server's own clock. */
+export function nextHoursMs(rules: readonly CompiledRule[], clockMs: number): number {
+  return Math.min(Number.POSITIVE_INFINITY, ...rules.map((rule) => rule.activeAt(clockMs).nextChangeMs));
 }

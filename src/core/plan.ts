@@ -10,7 +10,7 @@ import { limitText, overLimit, useLimits } from "./limits.ts";
 import { blockedMs } from "./lock-condition.ts";
 import type { Finding } from "./rules.ts";
 import type { NodeKey, Session } from "./session.ts";
-import type { Snapshot } from "./snapshot.ts";
+import { type Snapshot, serverClockMs } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -119,7 +119,7 @@ function draftOf(judged: Judged, circumstances: Circumstances): Decision | null 
   const { finding } = judged;
   const { subject, excepted, inMs } = finding;
   const spare = (by: SpareBy, why: Why): Decision => decisionOn(judged, { kind: "spare", by }, why);
-  if (finding.halted) return spare("inactive", () => haltedReason(judged, circumstances.atMs));
+  if (finding.halted) return spare("inactive", () => haltedReason(judged));
   if (excepted !== null) {
     const { condition, unknown } = excepted;
     const text = () =>
@@ -258,8 +258,9 @@ function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: numbe
 }
 
 /** It is not asked whether it still matches, so nothing is said of what was seen. */
-function haltedReason(judged: Judged, atMs: number): Reason {
-  const { nextChangeMs: ms } = judged.finding.rule.activeAt(atMs);
+function haltedReason(judged: Judged): Reason {
+  const { rule, subject } = judged.finding;
+  const { nextChangeMs: ms } = rule.activeAt(serverClockMs(subject.snapshot));
   const again = Number.isFinite(ms) ? ` for another ${spokenDuration(ms)}` : "";
   const text = `the rule's hours are over${again}; its ladder stops before ${judged.action}, and begins anew with them`;
   return { ...reasonOnRung(judged), code: "inactive", text };

@@ -8,7 +8,7 @@ import { lockConditions, matchingWait } from "./lock-condition.ts";
 import { preparedConditions, standIn } from "./prepared.ts";
 import { ruleIndex } from "./rule-index.ts";
 import type { NodeKey, Session } from "./session.ts";
-import type { LockWait, Snapshot } from "./snapshot.ts";
+import { type LockWait, type Snapshot, serverClockMs } from "./snapshot.ts";
 import { type Untouchable, untouchables } from "./untouchable.ts";
 import { type WaitGraph, waitGraph } from "./wait-graph.ts";
 
@@ -95,7 +95,7 @@ export function evaluate(snapshot: Snapshot, rules: readonly CompiledRule[], mem
   const subjectOf = (session: Session, key = subjectKey(session)): Subject => {
     return { session, key, snapshot, graph, sessions, history, locks };
   };
-  const active = rules.filter((rule) => rule.activeAt(snapshot.atMs).active);
+  const active = rules.filter((rule) => rule.activeAt(serverClockMs(snapshot)).active);
   const begun = begunWith(
     history,
     rules.filter((rule) => !active.includes(rule)),

@@ -44,8 +44,10 @@ export type Snapshot = Readonly<{
   serverId: string;
   /** The server's clock, ISO 8601. */
   at: string;
-  /** The same moment in ms since 1970, by the server's clock. */
+  /** The same moment in ms since 1970; where the clock jumped while Lockwarden watched, without its jumps. */
   atMs: number;
+  /** What the server's own clock shows, where that is something else. */
+  wallMs?: number;
   recovery: boolean;
   sessions: readonly Session[];
   prepared: readonly Prepared[];
@@ -57,3 +59,8 @@ export type Snapshot = Readonly<{
   /** What could not be seen, or was capped, in words. */
   gaps: readonly string[];
 }>;
+
+/** In ms since 1970, for the hours of rules: what people read off a clock. */
+export function serverClockMs({ wallMs, atMs }: Pick<Snapshot, "wallMs" | "atMs">): number {
+  return wallMs ?? atMs;
+}

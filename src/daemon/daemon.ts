@@ -23,6 +23,7 @@ import { createRecorder } from "./recorder.ts";
 import { recovery } from "./recovery.ts";
 import { reloader } from "./reload.ts";
 import { settingsFor } from "./settings.ts";
+import type { KeptClock } from "./steady-link.ts";
 import type { SystemdNotifier } from "./systemd.ts";
 import { createTeller } from "./teller.ts";
 import { type Watch, watch } from "./watch.ts";
@@ -102,9 +103,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
 
   const pulse = createPulse();
   const watched = new Map<string, Watched>();
+  // Kept while a reload replaces the watch of a target.
+  const clocks = new Map<string, KeptClock>();
   const begin = (target: Target, history = historyFrom(past, target.name, loaded.config.rules)): void => {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, stopping.signal]);
+    const clock: KeptClock = clocks.get(target.name) ?? { last: null };
+    clocks.set(target.name, clock);
     const one = watch({
       settings: settingsOf(() => loaded, target.name),
       engine: engineFor(target),
@@ -118,6 +123,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       pulse,
       newId,
       now,
+      clock,
       signal,
     });
     watched.set(target.name, { target, watch: one, stop });

@@ -7,7 +7,7 @@ import { nextChangeMs, nextHoursMs } from "../core/next-change.ts";
 import type { Circumstances } from "../core/plan.ts";
 import { aftermathOf, afterProbe, enter, withSent } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
-import type { Snapshot } from "../core/snapshot.ts";
+import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
@@ -98,7 +98,7 @@ export async function tick(given: TickContext): Promise<TickResult> {
   await tellBreaker(context, context.clock());
   await tellCrowds(decisions, context, show);
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
-  const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, snapshot.atMs));
+  const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, serverClockMs(snapshot)));
   const unruled = unruledRoots(seen);
   return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }

@@ -2,8 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
 import { carryOver, type DropCause, dropAll } from "../core/carry-over.ts";
 import { afterReconnect, afterTakeover, type History } from "../core/history.ts";
+import { spokenDuration } from "../core/spoken-duration.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
+import { cronCountdown } from "./cron-countdown.ts";
 import { sayDropped } from "./dropped.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import { leadership, standByMs } from "./leadership.ts";
@@ -11,8 +13,9 @@ import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
-import { nextCron, parsePoll } from "./schedule.ts";
+import { parsePoll } from "./schedule.ts";
 import { enforces, lackingOf, type Settings } from "./settings.ts";
+import { type KeptClock, steadyLink } from "./steady-link.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
 
 export type WatchContext = Readonly<{
@@ -32,6 +35,8 @@ export type WatchContext = Readonly<{
   pulse: Pulse;
   newId(): string;
   now(): Date;
+  /** What is known of the target's clock. */
+  clock: KeptClock;
   signal: AbortSignal;
 }>;
 
@@ -195,6 +200,11 @@ export function watch(context: WatchContext): Watch {
     else if (hadGaps) log.info({ target: name }, "everything can be seen again");
     hadGaps = text !== "";
   };
+  const sayJump = (jumpMs: number): void => {
+    const which = `${jumpMs > 0 ? "forward" : "back"} by ${spokenDuration(Math.round(Math.abs(jumpMs) / 1_000) * 1_000)}`;
+    const text = `the server's clock jumped ${which} since the last look; ages and waits are counted without it`;
+    log.warn({ target: name, jumpMs }, text);
+  };
   const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
     log[level]({ target: name, ...facts }, text);
   };
@@ -233,7 +243,7 @@ export function watch(context: WatchContext): Watch {
   };
   const connected = async (): Promise<void> => {
     expect(0);
-    const link = await engine.connect(settings().target, idle);
+    const link = steadyLink(await engine.connect(settings().target, idle), { clock: context.clock, jumped: sayJump });
     try {
       const { facts } = link;
       once.clear("away");
@@ -331,8 +341,7 @@ export function watch(context: WatchContext): Watch {
 function untilPoll({ poll, timezone }: Target): () => number {
   const parsed = parsePoll(poll);
   if (parsed.kind === "every") return countdown(parsed.ms);
-  const due = nextCron(parsed.expression, timezone, Date.now());
-  return () => (due === null ? Number.POSITIVE_INFINITY : due - Date.now());
+  return cronCountdown(parsed.expression, timezone);
 }
 
 /** At once; with a cron expression as `poll`, at its next moment. */

@@ -35,6 +35,8 @@ export type EmbeddedOptions = Readonly<{
   hba?: string;
   /** Takes what the server writes to its log. */
   onLog?(text: string): void;
+  /** More environment of the server's process. */
+  environment?: Readonly<Record<string, string>>;
   /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
   password?: string;
 }>;
@@ -123,7 +125,7 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
       ...options.settings,
     };
     const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
-    const spawned = { ...as, cwd: folder, env: environment, onLog: options.onLog };
+    const spawned = { ...as, cwd: folder, env: { ...environment, ...options.environment }, onLog: options.onLog };
     return launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], spawned);
   };
   let { server, port } = await startSomewhere(startAt);

@@ -9,7 +9,7 @@ export type Retry = Readonly<{
   /** The first pause; it doubles with each failure up to the longest. */
   firstMs: number;
   longestMs: number;
-  /** A notice that nobody took for so long is given up. */
+  /** A notice that nobody took for so long is given up; after a restart its time begins anew. */
   giveUpAfterMs: number;
   /** One attempt takes at most so long. */
   attemptMs: number;
@@ -17,7 +17,10 @@ export type Retry = Readonly<{
   mostWaiting: number;
 }>;
 
-/** One notice on its way; `key` is its file in the spool, null when it could not be kept there. */
+/**
+ * One notice on its way; `key` is its file in the spool, null when it could not be kept there. `sinceMs`: since when this
+ * process has had it, by a clock that nobody sets: else a host's clock put forward by a day would drop every notice.
+ */
 export type Waiting = { readonly notice: Notice; readonly sinceMs: number; key: string | null; attempts: number };
 
 export type End = Readonly<{ delivered: boolean; error: string | null }>;
@@ -33,7 +36,8 @@ export type ChannelQueue = Readonly<{
 type Options = Readonly<{
   retry: Retry;
   log: Log;
-  now: () => number;
+  /** Ms by a clock that nobody sets. */
+  elapsed: () => number;
   /** A notice is delivered or given up: it is to be recorded, and to leave the spool. */
   ended(waiting: Waiting, end: End): Promise<void>;
 }>;
@@ -42,7 +46,7 @@ type Options = Readonly<{
 const triesInFront = 5;
 
 export function channelQueue(channel: Channel, options: Options): ChannelQueue {
-  const { retry, log, now, ended } = options;
+  const { retry, log, elapsed, ended } = options;
   const waiting: Waiting[] = [];
   const changed = bell();
   const stop = new AbortController();
@@ -84,7 +88,7 @@ export function channelQueue(channel: Channel, options: Options): ChannelQueue {
     one.attempts += 1;
     if (error !== lastError) log.warn(about, `channel ${channel.name} cannot deliver, and tries again: ${error}`);
     lastError = error;
-    const ageMs = now() - one.sinceMs;
+    const ageMs = elapsed() - one.sinceMs;
     if (ageMs < retry.giveUpAfterMs) return;
     log.error(about, `channel ${channel.name}: a notice is given up after ${spokenDuration(ageMs)}: ${error}`);
     await finish(one, { delivered: false, error });

@@ -23,6 +23,8 @@ export type DispatchOptions = Readonly<{
   spool?: Spool;
   retry?: Partial<Retry>;
   now?: () => number;
+  /** Ms by a clock that nobody sets. */
+  elapsed?: () => number;
   newId?: () => string;
 }>;
 
@@ -36,10 +38,10 @@ export const usualRetry: Retry = {
 
 /** Takes notices at once and delivers them in the background, each channel at its own pace. */
 export function dispatcher(channels: readonly Channel[], options: DispatchOptions): Dispatcher {
-  const { log, spool, now = Date.now } = options;
+  const { log, spool, now = Date.now, elapsed = () => performance.now() } = options;
   const record = recorder(options);
   const complain = tellOnce(log);
-  const settings = { retry: { ...usualRetry, ...options.retry }, log, now };
+  const settings = { retry: { ...usualRetry, ...options.retry }, log, elapsed };
   const queues = new Map<string, ChannelQueue>();
   // The spool is written in the order of telling, after what an earlier run left there was read.
   let spooling: Promise<unknown> = Promise.resolve();
@@ -49,7 +51,7 @@ export function dispatcher(channels: readonly Channel[], options: DispatchOption
     const ended = (one: Waiting, end: End) => record(one, channel.name, end);
     queues.set(channel.name, channelQueue(channel, { ...settings, ended }));
   }
-  if (spool !== undefined) spooling = recover(spool, queues, { log, record });
+  if (spool !== undefined) spooling = recover(spool, queues, { log, record, elapsed });
 
   async function accept(notice: Notice, channelName: string): Promise<void> {
     const queue = queues.get(channelName);
@@ -60,9 +62,8 @@ export function dispatcher(channels: readonly Channel[], options: DispatchOption
       );
       return;
     }
-    const one: Waiting = { notice, sinceMs: now(), key: null, attempts: 0 };
-    const { sinceMs } = one;
-    one.key = (await spool?.put({ channel: channelName, sinceMs, notice }).catch(complain)) ?? null;
+    const one: Waiting = { notice, sinceMs: elapsed(), key: null, attempts: 0 };
+    one.key = (await spool?.put({ channel: channelName, sinceMs: now(), notice }).catch(complain)) ?? null;
     queue.add(one);
   }
 
@@ -117,14 +118,14 @@ function recorder({ journal, spool, log, now = Date.now, newId = randomUUID }: D
 async function recover(
   spool: Spool,
   queues: ReadonlyMap<string, ChannelQueue>,
-  { log, record }: Readonly<{ log: Log; record: Recorder }>,
+  { log, record, elapsed }: Readonly<{ log: Log; record: Recorder; elapsed(): number }>,
 ): Promise<void> {
   try {
     const { entries, junk } = await spool.read();
     if (junk.length > 0) log.warn({ junk }, `the spool holds ${junk.length} files that are no notices; ${junk[0]}`);
     for (const { key, spooled } of entries) {
-      const { channel, notice, sinceMs } = spooled;
-      const one: Waiting = { notice, sinceMs, key, attempts: 0 };
+      const { channel, notice } = spooled;
+      const one: Waiting = { notice, sinceMs: elapsed(), key, attempts: 0 };
       const queue = queues.get(channel);
       if (queue !== undefined) queue.add(one);
       else {

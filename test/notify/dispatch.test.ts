@@ -194,15 +194,37 @@ test("a channel that throws or never comes back is tried again", async (t) => {
 test("what nobody takes for a day is given up and said so", async (t) => {
   const events: JournalEvent[] = [];
   const journal = { append: (event: JournalEvent) => Promise.resolve(void events.push(event)) };
-  let time = 0;
-  const { dispatch, lines } = started(t, [failing], { journal, now: () => time });
+  let elapsed = 0;
+  let now = 0;
+  let attempts = 0;
+  const down = scripted(() => {
+    attempts += 1;
+    return Promise.resolve({ kind: "retry", afterMs: null, error: "down" });
+  });
+  const { dispatch, lines } = started(t, [down], { journal, now: () => now, elapsed: () => elapsed });
   await dispatch.tell(notice(), ["oncall"]);
-  await eventually("it failed", () => lines.length > 0);
+  await eventually("it failed", () => attempts > 0);
+  now = 2 * 24 * 3_600_000; // somebody set the host's clock
+  const before = attempts;
+  await eventually("it failed again, and once more", () => attempts > before + 2);
   assert.equal(dispatch.waiting(), 1);
-  time = 24 * 3_600_000;
+  elapsed = 24 * 3_600_000;
   await allDone(dispatch);
   await eventually("it is recorded", () => events.length === 1);
   assert.ok(lines.includes("error channel oncall: a notice is given up after 1 d: down"));
+});
+
+test("a notice that was kept for days, or by a wrong clock, is tried for another day", async (t) => {
+  const folder = await tempFolder(t);
+  await (await openSpool(folder)).put({ channel: "oncall", sinceMs: 5, notice: notice() });
+  let attempts = 0;
+  const down = scripted(() => {
+    attempts += 1;
+    return Promise.resolve({ kind: "retry", afterMs: null, error: "down" });
+  });
+  const { dispatch } = started(t, [down], { spool: await openSpool(folder) });
+  await eventually("it failed again and again", () => attempts > 3);
+  assert.equal(dispatch.waiting(), 1);
 });
 
 test("too many waiting notices push out the oldest, in the spool as well", async (t) => {
