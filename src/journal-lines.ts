@@ -30,15 +30,34 @@ export async function readJournal(stateDir: string): Promise<Readonly<{ events: 
   return { events, torn };
 }
 
-/** What a crash left open, without holding the rest of the journal in memory. */
-export async function readOpenIntents(stateDir: string): Promise<Readonly<{ intents: Intent[]; torn: number }>> {
+/** People were told that a target is away, under this id, since then. */
+export type Away = Readonly<{ id: string; at: string }>;
+
+type LeftOpen = Readonly<{
+  intents: Intent[];
+  /** Of each target that people were told to be away, and not yet to be back. */
+  away: ReadonlyMap<string, Away>;
+  torn: number;
+}>;
+
+/** What a crash or a stop left open, without holding the rest of the journal in memory. */
+export async function readOpenIntents(stateDir: string): Promise<LeftOpen> {
   const open = new Map<string, Intent>();
+  const away = new Map<string, Away>();
   let torn = 0;
   for await (const line of journalLines(stateDir)) {
-    if (line.kind === "event") followIntent(open, line.event);
-    else torn += 1;
+    if (line.kind === "event") {
+      followIntent(open, line.event);
+      followAway(away, line.event);
+    } else torn += 1;
   }
-  return { intents: [...open.values()], torn };
+  return { intents: [...open.values()], away, torn };
+}
+
+function followAway(away: Map<string, Away>, { event, target, id, at }: JournalEvent): void {
+  if (target === null) return;
+  if (event === "away") away.set(target, { id, at });
+  else if (event === "back") away.delete(target);
 }
 
 async function* chunks(path: string): AsyncGenerator<Buffer> {
@@ -79,6 +98,8 @@ function isEvent(value: unknown): value is JournalEvent {
     case "paused":
     case "resumed":
     case "breaker":
+    case "away":
+    case "back":
       return isRecord(value["reason"]) && typeof value["reason"]["text"] === "string";
     default:
       return false;

@@ -10,6 +10,7 @@ import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
 import { queryText } from "../query-text.ts";
 import { ownStateDir, type StateDir } from "../state-dir.ts";
+import { type Absence, absenceOf } from "./absence.ts";
 import { controlHandler } from "./control.ts";
 import { journalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
@@ -79,7 +80,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   };
   // Loaded now, so that the first act does not wait for it; without it there is still no text that is not masked.
   void queryText(loaded.config.query_text).catch(() => undefined);
-  const { intents, torn } = await readOpenIntents(stateDir);
+  const { intents, away, torn } = await readOpenIntents(stateDir);
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
   await live("start", "the daemon starts");
@@ -87,6 +88,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
 
   const pulse = createPulse();
   const watched = new Map<string, Watched>();
+  const absences = new Map<string, Absence>();
+  const absence = (target: string): Absence => {
+    const known = absences.get(target);
+    if (known !== undefined) return known;
+    const told = away.get(target) ?? null;
+    const made = absenceOf({ target, told, journal, tell: teller.tell, log, now });
+    absences.set(target, made);
+    return made;
+  };
   const begin = (target: Target): void => {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, stopping.signal]);
@@ -100,6 +110,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       record: recorder.look,
       log,
       pulse,
+      absence: absence(target.name),
       newId,
       now,
       signal,
@@ -211,7 +222,8 @@ function settingsOf(loaded: () => Loaded, name: string) {
 
 /** A change of these makes another connection; everything else takes effect at the next look. */
 function sameConnection(one: Target, other: Target): boolean {
-  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, ...rest }: Target) => JSON.stringify(rest);
+  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, away_for: _away, ...rest }: Target) =>
+    JSON.stringify(rest);
   return one.name === other.name && connection(one) === connection(other);
 }
 

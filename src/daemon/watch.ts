@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { boundedSignal } from "../bounded-signal.ts";
 import type { Target } from "../config/schema.ts";
 import { afterReconnect, type History, noHistory } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
+import type { Absence } from "./absence.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
@@ -25,6 +27,8 @@ export type WatchContext = Readonly<{
   record(ticked: TickedLook, connection: number): void;
   log: Log;
   pulse: Pulse;
+  /** Outlives this watch, as a reload may make another one of the same target. */
+  absence: Absence;
   newId(): string;
   now(): Date;
   signal: AbortSignal;
@@ -57,7 +61,13 @@ export type Watch = Readonly<{
 
 const firstBackoffMs = 500;
 const longestBackoffMs = 30_000;
+/** Accounts are locked after so many wrong passwords. */
+const longestAfterWrongPasswordMs = 300_000;
 const longestSleepMs = 60_000;
+const standbyText =
+  "this server is in recovery (a standby): it is only observed, as what is stuck is on the primary; name the primary, or all " +
+  "hosts, in the target's url, or say target_session_attrs=standby there to act on this server's own sessions";
+const looksAgain = "looks succeed again";
 
 export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
 type Asker = Readonly<{ resolve(answer: Asked): void; reject(error: unknown): void }>;
@@ -66,8 +76,11 @@ type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(erro
 
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
-  const { settings, engine, log, pulse, signal } = context;
-  const name = settings().target.name;
+  const { engine, log, pulse, absence, signal } = context;
+  /** The connection is to a server on which nobody asked to act. */
+  let observing = false;
+  const settings = (): Settings => (observing ? { ...context.settings(), mode: "observe" } : context.settings());
+  const { name } = context.settings().target;
   const memory: Memory = { history: noHistory };
   const once = createOnce();
   let failures = 0;
@@ -79,6 +92,7 @@ export function watch(context: WatchContext): Watch {
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asker[] = [];
   const questions: Question[] = [];
+  let back = looksAgain;
   let woken = false;
   let bell = new AbortController();
 
@@ -94,7 +108,9 @@ export function watch(context: WatchContext): Watch {
       // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
       const piece = Math.min(left, longestSleepMs);
       expect(piece);
-      await sleep(piece, undefined, { signal: AbortSignal.any([signal, ring.signal]) }).catch(() => undefined);
+      const either = boundedSignal([signal, ring.signal]);
+      await sleep(piece, undefined, { signal: either.signal }).catch(() => undefined);
+      either.release();
     }
     if (ring.signal.aborted) bell = new AbortController();
     expect(0);
@@ -122,14 +138,14 @@ export function watch(context: WatchContext): Watch {
       for (const one of answering) one.resolve({ result, lacking });
       say(result.sentence);
       sayGaps(result.snapshot.gaps);
-      once.clear("look");
+      absence.works(link.facts, back);
       return untilNext(result);
     } catch (error) {
       for (const one of answering) one.reject(error);
       if (error instanceof LinkLost || signal.aborted) throw error;
       // A failed look is a finished one: the next comes when it is due.
       const text = messageOf(error);
-      if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
+      absence.fails(`look failed: ${text}`, settings().target.away_for);
       return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
     }
   };
@@ -209,12 +225,18 @@ export function watch(context: WatchContext): Watch {
     }
   };
   const connected = async (): Promise<void> => {
-    expect(0);
+    // It opens more than one session, each within its own time.
+    expect(settings().target.connect_timeout);
     const link = await engine.connect(settings().target, signal);
     try {
       const { facts } = link;
-      once.clear("away");
-      log.info({ target: name, ...facts }, `connected to ${facts.version} as ${facts.role}`);
+      expect(0);
+      observing = !link.capabilities.acts;
+      if (observing && enforces(context.settings())) log.warn({ target: name }, standbyText);
+      const sentence = `connected to ${facts.version} as ${facts.role}`;
+      // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
+      if (absence.isAway()) back = sentence;
+      else log.info({ target: name, ...facts }, sentence);
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
       connections++;
@@ -223,6 +245,7 @@ export function watch(context: WatchContext): Watch {
       await readyToProbe(link);
       await lead(link);
       let due = firstLook(settings().target);
+      if (due() > 0) absence.works(facts, back);
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
       while (!signal.aborted) {
         const rung = await rest(due);
@@ -244,6 +267,8 @@ export function watch(context: WatchContext): Watch {
       held = false;
       state = { ...state, connected: false, leader: false };
       once.clear("lease");
+      observing = false;
+      back = looksAgain;
       await link.close();
     }
   };
@@ -256,14 +281,16 @@ export function watch(context: WatchContext): Watch {
         await away(error);
       }
     }
+    absence.rest();
     pulse.forget(name);
   };
   const away = async (error: unknown): Promise<void> => {
     const text = messageOf(error);
     state = { ...state, sentence: text };
-    if (once.changed("away", text)) log.error({ target: name }, `${text}; trying again until it works`);
+    absence.fails(text, settings().target.away_for);
     for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
-    const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
+    const harmful = error instanceof LinkLost && error.wrongPassword;
+    const pauseMs = Math.min(harmful ? longestAfterWrongPasswordMs : longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
     await rest(countdown(pauseMs * (0.75 + Math.random() / 2)));
