@@ -64,6 +64,8 @@ const longestBackoffMs = 30_000;
 /** Accounts are locked after so many wrong passwords. */
 const longestAfterWrongPasswordMs = 300_000;
 const longestSleepMs = 60_000;
+/** More than an engine waits, past statement_timeout, before it gives up a network that has swallowed a statement. */
+const silenceMs = 4_000;
 const standbyText =
   "this server is in recovery (a standby): it is only observed, as what is stuck is on the primary; name the primary, or all " +
   "hosts, in the target's url, or say target_session_attrs=standby there to act on this server's own sessions";
@@ -98,8 +100,9 @@ export function watch(context: WatchContext): Watch {
 
   const expect = (afterMs: number) => {
     const { target } = settings();
-    // One statement may take its timeout, and a connection to another database its own.
-    pulse.expect(name, performance.now() + afterMs + target.statement_timeout + target.connect_timeout);
+    // One statement may take its timeout and what silence takes to show, or a connection to another database its own.
+    const othersMs = Math.max(target.connect_timeout, silenceMs);
+    pulse.expect(name, performance.now() + afterMs + target.statement_timeout + othersMs);
   };
   /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
   const rest = async (leftMs: () => number): Promise<boolean> => {
