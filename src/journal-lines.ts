@@ -42,18 +42,28 @@ export async function readJournal(stateDir: string): Promise<Readonly<{ events: 
   return { events, torn };
 }
 
-/** `unread`: what could not be read of it, and why. */
-export type OpenIntents = Readonly<{ intents: Intent[]; torn: number; unread: string[] }>;
+/** People were told that a target is away, under this id, since then. */
+export type Away = Readonly<{ id: string; at: string }>;
+
+export type LeftOpen = Readonly<{
+  intents: Intent[];
+  /** Of each target that people were told to be away, and not yet to be back. */
+  away: ReadonlyMap<string, Away>;
+  torn: number;
+  /** What could not be read of it, and why. */
+  unread: string[];
+}>;
 
 /**
- * What a crash left open, without holding the rest of the journal in memory; the file before the last rotation included.
- * `follow` is shown every event on the way.
+ * What a crash or a stop left open, without holding the rest of the journal in memory; the file before the last rotation
+ * included. `follow` is shown every event on the way.
  */
 export async function readOpenIntents(
   stateDir: string,
   follow: (event: JournalEvent) => void = () => undefined,
-): Promise<OpenIntents> {
+): Promise<LeftOpen> {
   const open = new Map<string, Intent>();
+  const away = new Map<string, Away>();
   const unread: string[] = [];
   let torn = 0;
   const path = journalPath(stateDir);
@@ -64,6 +74,7 @@ export async function readOpenIntents(
         if (line.kind === "torn") torn += 1;
         else {
           followIntent(open, line.event);
+          followAway(away, line.event);
           follow(line.event);
         }
       }
@@ -71,7 +82,13 @@ export async function readOpenIntents(
       unread.push(errorText(error));
     }
   }
-  return { intents: [...open.values()], torn, unread };
+  return { intents: [...open.values()], away, torn, unread };
+}
+
+function followAway(away: Map<string, Away>, { event, target, id, at }: JournalEvent): void {
+  if (target === null) return;
+  if (event === "away") away.set(target, { id, at });
+  else if (event === "back") away.delete(target);
 }
 
 const packed = /\.(?:gz|bz2|xz|zst|lz4)$/;
@@ -130,6 +147,8 @@ function isEvent(value: unknown): value is JournalEvent {
     case "paused":
     case "resumed":
     case "breaker":
+    case "away":
+    case "back":
       return isRecord(value["reason"]) && typeof value["reason"]["text"] === "string";
     default:
       return false;

@@ -1,7 +1,8 @@
 import { didYouMean, either, quote } from "./mistake.ts";
 
 const sslModes = ["disable", "prefer", "require", "verify-ca", "verify-full"];
-const parameters = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host"];
+const sessionKinds = ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"];
+const parameters = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "target_session_attrs"];
 const form = "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";
 
 /** What is wrong with the URL of a PostgreSQL server, never naming host, account or password; an empty list: nothing. */
@@ -14,12 +15,15 @@ export function postgresUrlMistakes(url: string): readonly string[] {
     return [
       "expected special characters of user and password as %XX (@ is %40, / is %2F, ? is %3F, # is %23), got one of them as it is",
     ];
-  const host = authority.slice(authority.lastIndexOf("@") + 1);
-  if (host.includes(",")) return ["expected one host, got several: that is not there yet; make each a target"];
-  const parsed = parseAs(url, authority, host);
-  if (parsed === null) return [`expected ${form}, got a URL that cannot be read`];
+  const account = authority.slice(0, authority.lastIndexOf("@") + 1);
+  const hosts = authority.slice(account.length).split(",");
+  if (hosts.length > 1 && hosts.includes("")) return ["expected a host on both sides of a comma, got none on one"];
+  // What is the same for all of them is judged with the first; of the others only whether they can be read.
+  const [parsed, ...more] = hosts.map((host) => parseAs(`${scheme}://${account}${host}${rest}`, account + host, host));
+  if (parsed === undefined || parsed === null || more.includes(null))
+    return [`expected ${form}, got a URL that cannot be read`];
   const user = parsed.username === "" ? ["expected a user before the host (USER@), got none"] : [];
-  return [...user, ...hostMistakes(host, parsed.searchParams), ...parameterMistakes(parsed.searchParams)];
+  return [...user, ...hostMistakes(hosts[0] ?? "", parsed.searchParams), ...parameterMistakes(parsed.searchParams)];
 }
 
 /** A Unix socket's URL has an account and no host, which the URL standard refuses. */
@@ -37,10 +41,8 @@ function parseAs(url: string, authority: string, host: string): URL | null {
 
 function hostMistakes(host: string, query: URLSearchParams): readonly string[] {
   const named = query.get("host");
-  if (named?.includes(",") === true)
-    return ["expected one host, got several: that is not there yet; make each a target"];
   if (host !== "" && named !== null) return ["expected one host, got one before the path and one as a parameter"];
-  if (host === "" && (named ?? "") === "")
+  if (host === "" && (named ?? "").split(",").includes(""))
     return ["expected a host (USER@HOST, or ?host=/run/postgresql for a Unix socket), got none"];
   return [];
 }
@@ -55,6 +57,7 @@ function parameterMistakes(query: URLSearchParams): readonly string[] {
     if (values.length > 1) return [`expected ${key} once, got it ${values.length} times`];
     const value = values[0] ?? "";
     if (key === "sslmode") return sslModeMistakes(value);
+    if (key === "target_session_attrs") return sessionKindMistakes(value);
     // A daemon's working directory is nobody's business.
     return key === "host" || value.startsWith("/") ? [] : [`expected an absolute path in ${key}, got another text`];
   });
@@ -67,6 +70,12 @@ function sslModeMistakes(mode: string): readonly string[] {
       ? "; it is encrypted only where the server insists: use require, or better verify-full"
       : didYouMean(mode, sslModes);
   return [`expected sslmode ${either(sslModes)}, got ${quote(mode)}${instead}`];
+}
+
+function sessionKindMistakes(kind: string): readonly string[] {
+  if (sessionKinds.includes(kind)) return [];
+  const instead = didYouMean(kind, sessionKinds);
+  return [`expected target_session_attrs ${either(sessionKinds)}, got ${quote(kind)}${instead}`];
 }
 
 /** What is wrong with the URL of a mail server; never naming account or password. */

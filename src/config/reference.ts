@@ -15,7 +15,7 @@ One YAML file, \`/etc/lockwarden/lockwarden.yaml\` unless \`--config\` says othe
 - \`\${NAME}\` in a text takes an environment variable and stays a text; an unset one is a mistake. Inside brackets or braces it needs quotes. \`$\${\` is a literal \`\${\`.
 - Relative paths are taken from the config file's folder. A trailing newline in a \`url_file\`, \`smtp_file\` or \`password_file\` is cut.
 - Of \`url\` and \`url_file\` exactly one is needed, of \`smtp\` and \`smtp_file\` too; of \`password\` and \`password_file\` at most one.
-- A \`url\` may carry sslmode (\`disable\`, \`prefer\`, \`require\`, \`verify-ca\`, \`verify-full\`), sslrootcert, sslcert, sslkey and host.
+- A \`url\` may carry sslmode (\`disable\`, \`prefer\`, \`require\`, \`verify-ca\`, \`verify-full\`), sslrootcert, sslcert, sslkey, host and target_session_attrs (\`any\`, \`primary\`, \`read-write\`, \`standby\`, \`prefer-standby\`, \`read-only\`; with several hosts \`primary\` when left out, else \`any\`).
 
 What the keys of a rule mean together is in [rules.md](rules.md). A rule is refused when it could match everybody, when it
 acts on work of any age, and when it could never match: an action needs \`idle_for\`, \`transaction_for\`, \`query_for\`,

@@ -194,7 +194,7 @@ const target = z.strictObject({
   url: text
     .optional()
     .describe(
-      "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full; a Unix socket: postgres://USER@/DATABASE?host=/run/postgresql.",
+      "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full; several hosts: HOST1:PORT,HOST2:PORT; a Unix socket: postgres://USER@/DATABASE?host=/run/postgresql.",
     ),
   url_file: text.optional().describe("A file that holds the url."),
   password: text.optional().describe("Prefer password_file, or ~/.pgpass."),
@@ -204,7 +204,12 @@ const target = z.strictObject({
   timezone: timeZone.optional().describe("Time zone of a cron `poll`, such as Europe/Berlin; left out: the host's."),
   statement_timeout: duration.prefault("5s").describe("Longest time for one of Lockwarden's own statements."),
   lock_timeout: duration.prefault("1s").describe("Longest time one of Lockwarden's own statements waits for a lock."),
-  connect_timeout: duration.prefault("10s").describe("Longest time to connect."),
+  connect_timeout: duration
+    .prefault("10s")
+    .describe("Longest time to connect; of several hosts each has its share of it."),
+  away_for: duration
+    .prefault("30s")
+    .describe("People are told when it could not be looked at for so long, and again when it is back."),
   leader_database: text
     .default("postgres")
     .describe("Where the advisory lock is taken that lets one daemon of several act; the same for all of them."),

@@ -9,5 +9,8 @@ export type JournalEvent = Readonly<{ v: 1; id: string; at: string; target: stri
     | Readonly<{ event: "intent" | "observed"; decision: Decision }>
     | Readonly<{ event: "outcome" | "recovered"; outcome: Outcome }>
     | (Readonly<{ event: "notice" }> & Told)
-    | Readonly<{ event: "start" | "stop" | "reload" | "paused" | "resumed" | "breaker"; reason: Reason }>
+    | Readonly<{
+        event: "start" | "stop" | "reload" | "paused" | "resumed" | "breaker" | "away" | "back";
+        reason: Reason;
+      }>
   );

@@ -15,6 +15,7 @@ import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
 import { queryText } from "../query-text.ts";
 import { ownStateDir, type StateDir } from "../state-dir.ts";
+import { type Absence, absenceOf } from "./absence.ts";
 import { controlHandler } from "./control.ts";
 import { followed, journalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
@@ -90,7 +91,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   };
   // Loaded now, so that the first act does not wait for it; without it there is still no text that is not masked.
   void queryText(loaded.config.query_text).catch(() => undefined);
-  const { intents, torn, unread } = await readOpenIntents(stateDir, follow);
+  const { intents, away, torn, unread } = await readOpenIntents(stateDir, follow);
   for (const text of unread)
     log.error(
       {},
@@ -105,6 +106,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   const watched = new Map<string, Watched>();
   // Kept while a reload replaces the watch of a target.
   const clocks = new Map<string, KeptClock>();
+  const absences = new Map<string, Absence>();
+  const absence = (target: string): Absence => {
+    const known = absences.get(target);
+    if (known !== undefined) return known;
+    const told = away.get(target) ?? null;
+    const made = absenceOf({ target, told, journal, tell: teller.tell, log, now });
+    absences.set(target, made);
+    return made;
+  };
   const begin = (target: Target, history = historyFrom(past, target.name, loaded.config.rules)): void => {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, stopping.signal]);
@@ -121,6 +131,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       record: recorder.look,
       log,
       pulse,
+      absence: absence(target.name),
       newId,
       now,
       clock,
@@ -237,7 +248,7 @@ function settingsOf(loaded: () => Loaded, name: string) {
 
 /** A change of these makes another connection; everything else takes effect at the next look. */
 function sameConnection(one: Target, other: Target): boolean {
-  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, ...rest }: Target) => rest;
+  const connection = ({ mode: _mode, poll: _poll, timezone: _timezone, away_for: _away, ...rest }: Target) => rest;
   return sameValue(connection(one), connection(other));
 }
 

@@ -1,22 +1,22 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { boundedSignal } from "../bounded-signal.ts";
 import type { Target } from "../config/schema.ts";
 import { carryOver, type DropCause, dropAll } from "../core/carry-over.ts";
 import { afterReconnect, afterTakeover, type History } from "../core/history.ts";
-import { spokenDuration } from "../core/spoken-duration.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Notice } from "../notify/channel.ts";
-import { cronCountdown } from "./cron-countdown.ts";
+import type { Absence } from "./absence.ts";
 import { sayDropped } from "./dropped.ts";
+import { countdown, type Due, firstLook, sooner, untilPoll } from "./due.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import { leadership, standByMs } from "./leadership.ts";
 import type { Log } from "./log-port.ts";
-import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
-import { parsePoll } from "./schedule.ts";
 import { enforces, lackingOf, type Settings } from "./settings.ts";
 import { type KeptClock, steadyLink } from "./steady-link.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
+import { watchWords } from "./watch-words.ts";
 
 export type WatchContext = Readonly<{
   /** The settings in force; a reload replaces them between two looks. */
@@ -33,6 +33,8 @@ export type WatchContext = Readonly<{
   record(ticked: TickedLook, connection: number): void;
   log: Log;
   pulse: Pulse;
+  /** Outlives this watch, as a reload may make another one of the same target. */
+  absence: Absence;
   newId(): string;
   now(): Date;
   /** What is known of the target's clock. */
@@ -71,7 +73,12 @@ export type Watch = Readonly<{
 
 const firstBackoffMs = 500;
 const longestBackoffMs = 30_000;
+/** Accounts are locked after so many wrong passwords. */
+const longestAfterWrongPasswordMs = 300_000;
 const longestSleepMs = 60_000;
+/** More than an engine waits, past statement_timeout, before it gives up a network that has swallowed a statement. */
+const silenceMs = 4_000;
+const looksAgain = "looks succeed again";
 
 export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
 type Asker = Readonly<{ resolve(answer: Asked): void; reject(error: unknown): void }>;
@@ -80,13 +87,16 @@ type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(erro
 
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
-  const { settings, engine, log, pulse, signal } = context;
-  const name = settings().target.name;
+  const { engine, log, pulse, absence, signal } = context;
+  /** The connection is to a server on which nobody asked to act. */
+  let observing = false;
+  const observed = onceFor((from: Settings): Settings => ({ ...from, mode: "observe" }));
+  const settings = (): Settings => (observing ? observed(context.settings()) : context.settings());
+  const { name } = context.settings().target;
   const memory: Memory = { history: context.history };
-  const once = createOnce();
+  const words = watchWords(name, log);
   let failures = 0;
   let connections = 0;
-  let hadGaps = false;
   const right = leadership({ target: name, log });
   const retiring = new AbortController();
   /** Aborts what only waits. */
@@ -97,22 +107,26 @@ export function watch(context: WatchContext): Watch {
   let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
   const asked: Asker[] = [];
   const questions: Question[] = [];
+  let back = looksAgain;
   let woken = false;
   let bell = new AbortController();
 
   const expect = (afterMs: number) => {
     const { target } = settings();
-    // One statement may take its timeout, and a connection to another database its own.
-    pulse.expect(name, performance.now() + afterMs + target.statement_timeout + target.connect_timeout);
+    // One statement may take its timeout and what silence takes to show, or a connection to another database its own.
+    const othersMs = Math.max(target.connect_timeout, silenceMs);
+    pulse.expect(name, performance.now() + afterMs + target.statement_timeout + othersMs);
   };
   /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
-  const rest = async (leftMs: () => number): Promise<boolean> => {
+  const rest = async (leftMs: Due): Promise<boolean> => {
     const ring = bell;
     for (let left = leftMs(); left > 0 && !ring.signal.aborted && !idle.aborted; left = leftMs()) {
       // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
       const piece = Math.min(left, longestSleepMs);
       expect(piece);
-      await sleep(piece, undefined, { signal: AbortSignal.any([idle, ring.signal]) }).catch(() => undefined);
+      const either = boundedSignal([idle, ring.signal]);
+      await sleep(piece, undefined, { signal: either.signal }).catch(() => undefined);
+      either.release();
     }
     if (ring.signal.aborted) bell = new AbortController();
     expect(0);
@@ -132,7 +146,7 @@ export function watch(context: WatchContext): Watch {
   };
 
   /** One look; counts down to the next. */
-  const lookOnce = async (link: Link): Promise<() => number> => {
+  const lookOnce = async (link: Link): Promise<Due> => {
     const answering = asked.splice(0);
     try {
       await context.journal.mend();
@@ -145,21 +159,21 @@ export function watch(context: WatchContext): Watch {
         memory,
         leader: state.leader,
         paused: context.paused(),
-        report,
+        report: words.report,
         record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
       for (const one of answering) one.resolve({ result, lacking });
       say(result.sentence);
-      sayGaps(result.snapshot.gaps);
-      once.clear("look");
+      words.gaps(result.snapshot.gaps);
+      absence.works(link.facts, back);
       return untilNext(result);
     } catch (error) {
       for (const one of answering) one.reject(error);
       if (error instanceof LinkLost || signal.aborted) throw error;
       // A failed look is a finished one: the next comes when it is due.
       const text = messageOf(error);
-      if (once.changed("look", text)) log.error({ target: name }, `look failed: ${text}`);
+      absence.fails(`look failed: ${text}`, settings().target.away_for);
       return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
     }
   };
@@ -190,25 +204,9 @@ export function watch(context: WatchContext): Watch {
   };
   const say = (sentence: string): void => {
     state = { ...state, sentence };
-    if (once.changed("sentence", sentence)) log.info({ target: name }, sentence);
+    words.sentence(sentence);
   };
-  /** What a look could not see is said when it changes, and when all is seen again. */
-  const sayGaps = (gaps: readonly string[]): void => {
-    const text = gaps.join("; ");
-    if (!once.changed("gaps", text.replace(/\d+/g, "#"))) return;
-    if (text !== "") log.warn({ target: name }, `not everything can be seen: ${text}`);
-    else if (hadGaps) log.info({ target: name }, "everything can be seen again");
-    hadGaps = text !== "";
-  };
-  const sayJump = (jumpMs: number): void => {
-    const which = `${jumpMs > 0 ? "forward" : "back"} by ${spokenDuration(Math.round(Math.abs(jumpMs) / 1_000) * 1_000)}`;
-    const text = `the server's clock jumped ${which} since the last look; ages and waits are counted without it`;
-    log.warn({ target: name, jumpMs }, text);
-  };
-  const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
-    log[level]({ target: name, ...facts }, text);
-  };
-  const untilNext = ({ nextMs, lookedAt }: TickResult): (() => number) => {
+  const untilNext = ({ nextMs, lookedAt }: TickResult): Due => {
     if (asked.length > 0) return () => 0;
     // A millisecond more than the threshold: a timer that fires early would look once in vain.
     const changeMs = nextMs === 0 ? 0 : nextMs + 1 - (performance.now() - lookedAt);
@@ -219,9 +217,7 @@ export function watch(context: WatchContext): Watch {
   /** What the role may not see or do is told at the start, not discovered. */
   const sayMissing = async (link: Link): Promise<readonly Missing[]> => {
     const missing = lackingOf(await link.check(signal), settings());
-    const text = missing.map((one) => `${one.missing}; to grant it: ${one.grant}`).join("; ");
-    if (once.changed("missing", text) && text !== "")
-      log.error({ target: name }, `its role lacks what is needed: ${text}`);
+    words.missing(missing);
     return missing;
   };
   /** Before a pile-up takes every connection; where it cannot be, the probe itself says so when it is asked. */
@@ -237,17 +233,26 @@ export function watch(context: WatchContext): Watch {
     }
   };
   /** Between two looks of a follower; with the right comes a look, unless the schedule says when to look. */
-  const standBy = async (link: Link, due: () => number): Promise<() => number> => {
+  const standBy = async (link: Link, due: Due): Promise<Due> => {
     await lead(link);
     return right.held() ? sooner(due, firstLook(settings().target)) : due;
   };
   const connected = async (): Promise<void> => {
-    expect(0);
-    const link = steadyLink(await engine.connect(settings().target, idle), { clock: context.clock, jumped: sayJump });
+    // It opens more than one session, each within its own time.
+    expect(settings().target.connect_timeout);
+    const link = steadyLink(await engine.connect(settings().target, idle), {
+      clock: context.clock,
+      jumped: words.jump,
+    });
     try {
       const { facts } = link;
-      once.clear("away");
-      log.info({ target: name, ...facts }, `connected to ${facts.version} as ${facts.role}`);
+      expect(0);
+      observing = !link.capabilities.acts;
+      if (observing && enforces(context.settings())) words.standby();
+      const sentence = `connected to ${facts.version} as ${facts.role}`;
+      // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
+      if (absence.isAway()) back = sentence;
+      else log.info({ target: name, ...facts }, sentence);
       state = { ...state, connected: true };
       memory.history = afterReconnect(memory.history);
       connections++;
@@ -256,6 +261,7 @@ export function watch(context: WatchContext): Watch {
       await readyToProbe(link);
       await lead(link);
       let due = firstLook(settings().target);
+      if (due() > 0) absence.works(facts, back);
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
       while (!idle.aborted) {
         const follows = enforces(settings()) && !right.held();
@@ -280,6 +286,8 @@ export function watch(context: WatchContext): Watch {
     } finally {
       right.lose();
       state = { ...state, connected: false, leader: false };
+      observing = false;
+      back = looksAgain;
       await link.close();
     }
   };
@@ -292,6 +300,7 @@ export function watch(context: WatchContext): Watch {
         await away(error);
       }
     }
+    absence.rest();
     pulse.forget(name);
     abandonAskers(new Error(`target ${name} is not watched any more`));
   };
@@ -301,9 +310,10 @@ export function watch(context: WatchContext): Watch {
   const away = async (error: unknown): Promise<void> => {
     const text = messageOf(error);
     state = { ...state, sentence: text };
-    if (once.changed("away", text)) log.error({ target: name }, `${text}; trying again until it works`);
+    absence.fails(text, settings().target.away_for);
     abandonAskers(error);
-    const pauseMs = Math.min(longestBackoffMs, firstBackoffMs * 2 ** failures);
+    const harmful = error instanceof LinkLost && error.wrongPassword;
+    const pauseMs = Math.min(harmful ? longestAfterWrongPasswordMs : longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
     await rest(countdown(pauseMs * (0.75 + Math.random() / 2)));
@@ -337,28 +347,16 @@ export function watch(context: WatchContext): Watch {
   };
 }
 
-/** Counts down to the next look that `poll` asks for: a duration by the monotonic clock, a cron expression by the host's. */
-function untilPoll({ poll, timezone }: Target): () => number {
-  const parsed = parsePoll(poll);
-  if (parsed.kind === "every") return countdown(parsed.ms);
-  return cronCountdown(parsed.expression, timezone);
-}
-
-/** At once; with a cron expression as `poll`, at its next moment. */
-function firstLook(target: Target): () => number {
-  return parsePoll(target.poll).kind === "every" ? countdown(0) : untilPoll(target);
-}
-
-function countdown(ms: number): () => number {
-  const due = performance.now() + ms;
-  return () => due - performance.now();
-}
-
-function sooner(one: () => number, other: () => number): () => number {
-  return () => Math.min(one(), other());
-}
-
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error instanceof LinkLost && error.hint !== null ? `${error.message}; ${error.hint}` : error.message;
+}
+
+/** The same result for the same value, which is what tells two reloads apart. */
+function onceFor<From, Made>(make: (from: From) => Made): (from: From) => Made {
+  let last: Readonly<{ from: From; made: Made }> | null = null;
+  return (from) => {
+    if (last?.from !== from) last = { from, made: make(from) };
+    return last.made;
+  };
 }

@@ -13,6 +13,8 @@ export type Capabilities = Readonly<{
   waitAge: boolean;
   transactionAge: boolean;
   lease: boolean;
+  /** Signals are sent here. Not to a server in recovery, unless the target asks for one: what is stuck is on the primary. */
+  acts: boolean;
 }>;
 
 /** What a look needs. */
@@ -78,9 +80,16 @@ export class LinkLost extends Error {
   readonly kind: "unreachable" | "denied" | "lost" | "refused";
   /** What to do about it. */
   readonly hint: string | null;
-  constructor(kind: LinkLost["kind"], message: string, options: { cause?: unknown; hint?: string | null } = {}) {
+  /** A password was refused: many accounts are locked after so many of those, so it is tried again seldom. */
+  readonly wrongPassword: boolean;
+  constructor(
+    kind: LinkLost["kind"],
+    message: string,
+    options: { cause?: unknown; hint?: string | null; wrongPassword?: boolean } = {},
+  ) {
     super(message, { cause: options.cause });
     this.kind = kind;
     this.hint = options.hint ?? null;
+    this.wrongPassword = options.wrongPassword ?? false;
   }
 }

@@ -56,6 +56,7 @@ test("defaults are filled in, durations are milliseconds, a single value is a li
     poll: "5s",
     statement_timeout: 5_000,
     lock_timeout: 1_000,
+    away_for: 30_000,
     connect_timeout: 10_000,
     leader_database: "postgres",
   });

@@ -11,6 +11,10 @@ const good = [
   "postgres://u@/d?host=/run/postgresql",
   "postgres://u:p@/d?host=/run/postgresql",
   "postgres://u@h",
+  "postgres://u@a:5432,b:5433/d",
+  "postgres://u:p@a,[::1]:5433,%2Frun%2Fpg/d?target_session_attrs=read-write&sslmode=verify-full",
+  "postgres://u@/d?host=/run/one,/run/two",
+  "postgres://u@h/d?target_session_attrs=standby",
 ];
 for (const url of good)
   test(`${url} is taken`, () => {
@@ -20,7 +24,6 @@ for (const url of good)
 const form = "expected postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full";
 const special =
   "expected special characters of user and password as %XX (@ is %40, / is %2F, ? is %3F, # is %23), got one of them as it is";
-const several = "expected one host, got several: that is not there yet; make each a target";
 const bad: readonly (readonly [string, string])[] = [
   ["host=h user=u", `${form}, got a text that is no URL`],
   ["http://u@h/d", `${form}, got a URL that starts with "http"`],
@@ -29,8 +32,14 @@ const bad: readonly (readonly [string, string])[] = [
   ["postgres://h/d", "expected a user before the host (USER@), got none"],
   ["postgres://u@/d", "expected a host (USER@HOST, or ?host=/run/postgresql for a Unix socket), got none"],
   ["postgres://u@h/d?host=/run", "expected one host, got one before the path and one as a parameter"],
-  ["postgres://u@a:5432,b:5432/d", several],
-  ["postgres://u@/d?host=a,b", several],
+  ["postgres://u@a,,b/d", "expected a host on both sides of a comma, got none on one"],
+  ["postgres://u@a:5432,b:99999/d", `${form}, got a URL that cannot be read`],
+  ["postgres://u@a,b/d?host=/run", "expected one host, got one before the path and one as a parameter"],
+  ["postgres://u@/d?host=/run,", "expected a host (USER@HOST, or ?host=/run/postgresql for a Unix socket), got none"],
+  [
+    "postgres://u@a,b/d?target_session_attrs=primry",
+    'expected target_session_attrs any, read-write, read-only, primary, standby or prefer-standby, got "primry"; did you mean "primary"?',
+  ],
   ["postgres://u:hunter?2@h/d", special],
   ["postgres://u:hunter#2@h/d", special],
   ["postgres://u:1/hunter2@h/d", special],
@@ -51,7 +60,7 @@ const bad: readonly (readonly [string, string])[] = [
   ],
   [
     "postgres://u@h/d?connect_timeout=3",
-    'expected no parameters but sslmode, sslrootcert, sslcert, sslkey, host, got "connect_timeout"',
+    'expected no parameters but sslmode, sslrootcert, sslcert, sslkey, host, target_session_attrs, got "connect_timeout"',
   ],
 ];
 for (const [url, mistake] of bad)

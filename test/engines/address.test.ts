@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type Address, describeAddress, parseAddress } from "../../src/engines/postgres/address.ts";
+import { type Address, describeAddress, parseAddress, parseAddresses } from "../../src/engines/postgres/address.ts";
 
 const plain: Address = {
   host: "db.example.org",
@@ -56,6 +56,14 @@ const bad: readonly [string, RegExp][] = [
   ["postgres://u@/app", /expected a host .*\?host=\/FOLDER for a Unix socket, got neither/],
   ["postgres://u@a,b/app", /expected one host, got several/],
   ["postgres://u@/app?host=a,b", /expected one host, got several/],
+  ["postgres://u@a,/app", /expected a host .*got neither/],
+  ["postgres://u@a,[::1/app", /got something that does not read so/],
+  ["postgres://u@a:1,b:secret/app", /expected a port from 1 to 65535/],
+  ["postgres://u@a%2Cb/app", /expected commas between hosts as they are, got one as %2C/],
+  [
+    "postgres://u@h/app?target_session_attrs=master",
+    /expected target_session_attrs to be any, read-write, .*, got master/,
+  ],
   ["postgres://u@h:0/app", /expected a port from 1 to 65535/],
   ["postgres://u@h:65536/app", /expected a port from 1 to 65535/],
   ["postgres://u@h:secret/app", /expected a port from 1 to 65535/],
@@ -81,6 +89,37 @@ for (const [url, expected] of bad) {
     );
   });
 }
+
+test("several hosts are tried in their order, each on its own port, and a primary is wanted", () => {
+  const url = "postgres://lockwarden:p@one.example.org:5433,[::1],%2Frun%2Fpg:5434/app?sslmode=require";
+  const { hosts, wanted } = parseAddresses(url);
+  const same = { ...plain, password: "p", sslMode: "require" };
+  assert.deepEqual(hosts, [
+    { ...same, host: "one.example.org", port: 5433 },
+    { ...same, host: "::1", port: 5432 },
+    { ...same, host: "/run/pg", port: 5434 },
+  ]);
+  assert.equal(wanted, "primary");
+});
+
+test("one host may be any kind of server, unless the url says otherwise", () => {
+  assert.equal(parseAddresses("postgres://u@h/app").wanted, "any");
+  for (const kind of ["any", "primary", "standby", "prefer-standby", "read-write", "read-only"]) {
+    assert.equal(parseAddresses(`postgres://u@h/app?target_session_attrs=${kind}`).wanted, kind);
+    assert.equal(parseAddresses(`postgres://u@h,i/app?target_session_attrs=${kind}`).wanted, kind);
+  }
+});
+
+test("several folders of sockets share the port before the path", () => {
+  const { hosts } = parseAddresses("postgres://lockwarden@:5433/app?host=/run/one,/run/two");
+  assert.deepEqual(
+    hosts.map(({ host, port }) => [host, port]),
+    [
+      ["/run/one", 5433],
+      ["/run/two", 5433],
+    ],
+  );
+});
 
 test("an address is described without its password", () => {
   const shown = ["postgres://u:secret@h/app", "postgres://u@[::1]/app", "postgres://u@/app?host=/run"].map((url) =>

@@ -26,10 +26,12 @@ type Judgement = Readonly<{ kind: LinkLost["kind"]; hint: string | null }>;
 
 export function connectFailure(error: unknown, place: Place, phase: Phase): LinkLost {
   if (error instanceof LinkLost) {
-    return new LinkLost(error.kind, `${cannot(place)}: ${error.message}`, { cause: error, hint: error.hint });
+    const { hint, wrongPassword } = error;
+    return new LinkLost(error.kind, `${cannot(place)}: ${error.message}`, { cause: error, hint, wrongPassword });
   }
   const { kind, hint } = judge(error, place, phase);
-  return new LinkLost(kind, `${cannot(place)}: ${saying(error)}`, { cause: error, hint });
+  const wrongPassword = sqlState(error) === "28P01";
+  return new LinkLost(kind, `${cannot(place)}: ${saying(error)}`, { cause: error, hint, wrongPassword });
 }
 
 /** The session was open and is gone. */

@@ -1,6 +1,8 @@
 import pg from "pg";
 import type { Target } from "../../config/schema.ts";
+import type { Order, Sent } from "../../core/decision.ts";
 import { type Capabilities, type Engine, type Link, LinkLost } from "../engine.ts";
+import { describeAddress, parseAddresses } from "./address.ts";
 import { check } from "./check.ts";
 import { grants, quoteName } from "./grants.ts";
 import { act } from "./guard.ts";
@@ -10,6 +12,7 @@ import { prober } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { rollbackPrepared } from "./rollback-prepared.ts";
 import { createReader } from "./snapshot.ts";
+import { asksForStandby, changed } from "./suitable.ts";
 import { survey } from "./survey.ts";
 
 const waitAgeSince = 140_000;
@@ -33,7 +36,7 @@ async function connect(target: Target, signal: AbortSignal): Promise<Link> {
 
 async function openActor(target: Target, reader: Opened, signal: AbortSignal): Promise<Opened> {
   const database = target.leader_database;
-  const actor = await openConnection(target, { database }, signal).catch((error: unknown) => {
+  const actor = await openConnection(target, { database, at: reader.address }, signal).catch((error: unknown) => {
     throw error instanceof LinkLost && isAboutDatabase(error) ? leaderDenied(error, target, reader) : error;
   });
   return await onServer(reader.server.serverId, target, actor);
@@ -67,8 +70,11 @@ function leaderDenied(error: LinkLost, { leader_database: database }: Target, { 
 function link(target: Target, reader: Opened, actor: Opened): Link {
   const { serverId, ...facts } = reader.server;
   const lease = leaseOn(actor);
+  const { address } = reader;
+  const { wanted } = parseAddresses(target.url);
+  const acts = !facts.recovery || asksForStandby(wanted);
   const openSame = async (options: OpenOptions, signal: AbortSignal): Promise<Opened> =>
-    onServer(serverId, target, await openConnection(target, options, signal));
+    onServer(serverId, target, await openConnection(target, { ...options, at: address }, signal));
   const openOther = (database: string, signal: AbortSignal) => openSame({ database }, signal);
   const reading = createReader({
     connection: reader,
@@ -86,14 +92,30 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     if (failure !== null) throw failure;
     return await call();
   };
+  const whatChanged = (signal: AbortSignal) => changed(reader, { wanted, recovery: facts.recovery }, signal);
+  const stillSame = async (signal: AbortSignal): Promise<void> => {
+    const why = await whatChanged(signal);
+    if (why !== null)
+      throw new LinkLost("lost", `${target.name} (${describeAddress(address)}) is another server now: ${why}`);
+  };
+  /** Never to a server that was not judged, nor to one in recovery that nobody asked for. */
+  const send = async (order: Order, signal: AbortSignal): Promise<Sent> => {
+    if (order.evidence.serverId !== serverId) return { kind: "changed" };
+    if (!acts) return { kind: "denied", error: inRecovery };
+    if ((await whatChanged(signal)) !== null) return { kind: "changed" };
+    return order.action === "rollback-prepared"
+      ? await rollbackPrepared(openOther, order, signal)
+      : await act(actor, order, signal);
+  };
   return {
-    capabilities: capabilities(reader.versionNumber),
+    capabilities: { ...capabilities(reader.versionNumber), acts },
     facts,
-    read: (look, signal) => whole(signal, () => reading.read(look, signal)),
-    act: (order, signal) =>
-      whole(signal, () =>
-        order.action === "rollback-prepared" ? rollbackPrepared(openOther, order, signal) : act(actor, order, signal),
-      ),
+    read: (look, signal) =>
+      whole(signal, async () => {
+        await stillSame(signal);
+        return await reading.read(look, signal);
+      }),
+    act: (order, signal) => whole(signal, () => send(order, signal)),
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
     readyToProbe: (database, signal) => whole(signal, () => probes.ready(database, signal)),
     probe: (probe, signal) => whole(signal, () => probes.probe(probe, signal)),
@@ -115,7 +137,10 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
   };
 }
 
-function capabilities(versionNumber: number): Capabilities {
+const inRecovery =
+  "this server is in recovery (a standby), where Lockwarden only observes unless the url says target_session_attrs=standby";
+
+function capabilities(versionNumber: number): Omit<Capabilities, "acts"> {
   return {
     atomicGuard: true,
     cancel: true,
