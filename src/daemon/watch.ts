@@ -11,7 +11,7 @@ import { createOnce } from "./once.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
 import { nextCron, parsePoll } from "./schedule.ts";
-import { enforces, lackingOf, type Settings } from "./settings.ts";
+import { enforces, lackingOf, type Settings, settingsOn } from "./settings.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
 
 export type WatchContext = Readonly<{
@@ -79,9 +79,9 @@ type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(erro
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
   const { engine, log, pulse, absence, signal } = context;
-  /** The connection is to a server on which nobody asked to act. */
-  let observing = false;
-  const settings = (): Settings => (observing ? { ...context.settings(), mode: "observe" } : context.settings());
+  let connection: Pick<Link, "capabilities"> | null = null;
+  const settings = (): Settings =>
+    connection === null ? context.settings() : settingsOn(context.settings(), connection);
   const { name } = context.settings().target;
   const memory: Memory = { history: noHistory };
   const once = createOnce();
@@ -234,8 +234,8 @@ export function watch(context: WatchContext): Watch {
     try {
       const { facts } = link;
       expect(0);
-      observing = !link.capabilities.acts;
-      if (observing && enforces(context.settings())) log.warn({ target: name }, standbyText);
+      connection = link;
+      if (enforces(context.settings()) && !link.capabilities.acts) log.warn({ target: name }, standbyText);
       const sentence = `connected to ${facts.version} as ${facts.role}`;
       // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
       if (absence.isAway()) back = sentence;
@@ -270,7 +270,7 @@ export function watch(context: WatchContext): Watch {
       held = false;
       state = { ...state, connected: false, leader: false };
       once.clear("lease");
-      observing = false;
+      connection = null;
       back = looksAgain;
       await link.close();
     }
