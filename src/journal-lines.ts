@@ -42,8 +42,8 @@ export async function readJournal(stateDir: string): Promise<Readonly<{ events: 
   return { events, torn };
 }
 
-/** People were told that a target is away, under this id, since then. */
-export type Away = Readonly<{ id: string; at: string }>;
+/** People were told, under this id, that a target is away, and since when. */
+export type Away = Readonly<{ id: string; since: string }>;
 
 export type LeftOpen = Readonly<{
   intents: Intent[];
@@ -85,10 +85,11 @@ export async function readOpenIntents(
   return { intents: [...open.values()], away, torn, unread };
 }
 
-function followAway(away: Map<string, Away>, { event, target, id, at }: JournalEvent): void {
+function followAway(away: Map<string, Away>, event: JournalEvent): void {
+  const { target, id } = event;
   if (target === null) return;
-  if (event === "away") away.set(target, { id, at });
-  else if (event === "back") away.delete(target);
+  if (event.event === "away") away.set(target, { id, since: String(event.reason.facts["since"]) });
+  else if (event.event === "back") away.delete(target);
 }
 
 const packed = /\.(?:gz|bz2|xz|zst|lz4)$/;

@@ -7,7 +7,7 @@ import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import type { Log } from "../daemon/log-port.ts";
 import { type DecisionReport, failureReport, type LookReport, reportLines, reportOf } from "../daemon/once-report.ts";
-import { enforces, lackingOf, settingsFor } from "../daemon/settings.ts";
+import { enforces, lackingOf, settingsFor, settingsOn } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import { createTeller, type Teller } from "../daemon/teller.ts";
 import { tick } from "../daemon/tick.ts";
@@ -109,11 +109,11 @@ async function lookAt(
   { config, digest, past, log, teller, lack, ...rest }: Alone,
 ): Promise<LookReport> {
   const { name } = target;
-  const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
+      const settings = settingsOn(settingsFor(config, digest, target, patterns), link);
       const lacking = lackingOf(await link.check(signal), settings);
       lack(name, lacking);
       const leader = !enforces(settings) || (await link.lease(signal)) !== "taken";

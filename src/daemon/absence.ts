@@ -28,6 +28,8 @@ export type AbsenceContext = Readonly<{
 
 /** A server that fails in ever new words does not fill the log. */
 const mostReasons = 20;
+/** A timer holds no more than 24 days; the next try comes sooner. */
+const longestTimerMs = 2_000_000_000;
 
 export function absenceOf(context: AbsenceContext): Absence {
   const { target, log, now } = context;
@@ -37,19 +39,20 @@ export function absenceOf(context: AbsenceContext): Absence {
   let last = "";
   let timer: NodeJS.Timeout | undefined;
 
-  const say = (phase: "opened" | "resolved", incident: string, text: string): void => {
+  const say = (phase: "opened" | "resolved", { id: incident, since }: Away, text: string): void => {
     const at = now().toISOString();
     context.tell({ id: randomUUID(), incident, phase, at, target, decision: null, outcome: null, text }, undefined);
     const event = phase === "opened" ? "away" : "back";
-    const reason = { code: event, text, facts: {} };
+    const reason = { code: event, text, facts: { since } };
     // What it cannot write the journal says itself; a later start then does not know that people were told.
     void context.journal.write({ v: 1, id: incident, at, target, event, reason }).catch(() => undefined);
   };
-  const tell = (): void => {
+  const tell = (awayForMs: number): void => {
     if (sinceMs === null || told !== null) return;
-    const awayMs = performance.now() - sinceMs;
-    told = { id: randomUUID(), at: new Date(now().getTime() - awayMs).toISOString() };
-    say("opened", told.id, `it has been away for ${spokenDuration(awayMs)}, and nobody frees its locks: ${last}`);
+    // A timer may be early by a fraction of a millisecond.
+    const awayMs = Math.max(awayForMs, performance.now() - sinceMs);
+    told = { id: randomUUID(), since: new Date(now().getTime() - awayMs).toISOString() };
+    say("opened", told, `it has been away for ${spokenDuration(awayMs)}, and nobody frees its locks: ${last}`);
   };
   return {
     isAway: () => sinceMs !== null,
@@ -61,14 +64,16 @@ export function absenceOf(context: AbsenceContext): Absence {
       else if (!reasons.has(text) && reasons.size < mostReasons) log.warn({ target }, `still away: ${text}`);
       reasons.add(text);
       clearTimeout(timer);
-      if (told === null) timer = setTimeout(tell, Math.max(0, awayForMs - (performance.now() - sinceMs))).unref();
+      if (told !== null) return;
+      const leftMs = Math.max(0, awayForMs - (performance.now() - sinceMs));
+      if (leftMs < longestTimerMs) timer = setTimeout(() => tell(awayForMs), leftMs).unref();
     },
     works: (facts, how) => {
       if (sinceMs === null) return;
       clearTimeout(timer);
       const away = spokenDuration(performance.now() - sinceMs);
       log.info({ target, ...facts }, `${how}, after ${away} away`);
-      if (told !== null) say("resolved", told.id, `it is back after ${away} away`);
+      if (told !== null) say("resolved", told, `it is back after ${away} away`);
       sinceMs = null;
       told = null;
       reasons = new Set();
@@ -78,6 +83,7 @@ export function absenceOf(context: AbsenceContext): Absence {
 }
 
 /** By the host's clock, which may have been set meanwhile. */
-function elapsed({ at }: Away, now: Date): number {
-  return Math.max(0, now.getTime() - Date.parse(at));
+function elapsed({ since }: Away, now: Date): number {
+  const ms = now.getTime() - Date.parse(since);
+  return ms > 0 ? ms : 0;
 }

@@ -3,7 +3,7 @@ import type { Config, Mode, Target } from "../config/schema.ts";
 import type { Patterns } from "../core/condition.ts";
 import { compileProtection, type Protection } from "../core/guards.ts";
 import { type CompiledRule, compileRules } from "../core/rules.ts";
-import type { Look, Missing } from "../engines/engine.ts";
+import type { Link, Look, Missing } from "../engines/engine.ts";
 
 /** One config, made ready for one target; never changed, only replaced. */
 export type Settings = Readonly<{
@@ -46,6 +46,11 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
     sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
     shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
   };
+}
+
+/** What holds on the server that was connected to: where nobody asked to act, what would be done is only told. */
+export function settingsOn(settings: Settings, { capabilities }: Pick<Link, "capabilities">): Settings {
+  return capabilities.acts ? settings : { ...settings, mode: "observe" };
 }
 
 /** Whether anybody may be acted on by it. */

@@ -13,7 +13,7 @@ import { leadership, standByMs } from "./leadership.ts";
 import type { Log } from "./log-port.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
-import { enforces, lackingOf, type Settings } from "./settings.ts";
+import { enforces, lackingOf, type Settings, settingsOn } from "./settings.ts";
 import { type KeptClock, steadyLink } from "./steady-link.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
 import { watchWords } from "./watch-words.ts";
@@ -88,10 +88,9 @@ type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(erro
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
   const { engine, log, pulse, absence, signal } = context;
-  /** The connection is to a server on which nobody asked to act. */
-  let observing = false;
-  const observed = onceFor((from: Settings): Settings => ({ ...from, mode: "observe" }));
-  const settings = (): Settings => (observing ? observed(context.settings()) : context.settings());
+  let connection: Pick<Link, "capabilities"> | null = null;
+  const settings = (): Settings =>
+    connection === null ? context.settings() : settingsOn(context.settings(), connection);
   const { name } = context.settings().target;
   const memory: Memory = { history: context.history };
   const words = watchWords(name, log);
@@ -136,7 +135,11 @@ export function watch(context: WatchContext): Watch {
   /** The settings for what begins now: what was begun under others goes on only where its rule is the same. */
   const adopt = (): Settings => {
     const next = settings();
-    if (next === inForce || idle.aborted) return inForce;
+    if (idle.aborted) return inForce;
+    if (next.rules === inForce.rules) {
+      inForce = next;
+      return next;
+    }
     const [old, now] = [inForce, next].map(({ rules }) => rules.map(({ rule }) => rule));
     const { history, dropped } = carryOver(memory.history, old ?? [], now ?? []);
     memory.history = history;
@@ -247,8 +250,8 @@ export function watch(context: WatchContext): Watch {
     try {
       const { facts } = link;
       expect(0);
-      observing = !link.capabilities.acts;
-      if (observing && enforces(context.settings())) words.standby();
+      connection = link;
+      if (enforces(context.settings()) && !link.capabilities.acts) words.standby();
       const sentence = `connected to ${facts.version} as ${facts.role}`;
       // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
       if (absence.isAway()) back = sentence;
@@ -286,7 +289,7 @@ export function watch(context: WatchContext): Watch {
     } finally {
       right.lose();
       state = { ...state, connected: false, leader: false };
-      observing = false;
+      connection = null;
       back = looksAgain;
       await link.close();
     }
@@ -350,13 +353,4 @@ export function watch(context: WatchContext): Watch {
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error instanceof LinkLost && error.hint !== null ? `${error.message}; ${error.hint}` : error.message;
-}
-
-/** The same result for the same value, which is what tells two reloads apart. */
-function onceFor<From, Made>(make: (from: From) => Made): (from: From) => Made {
-  let last: Readonly<{ from: From; made: Made }> | null = null;
-  return (from) => {
-    if (last?.from !== from) last = { from, made: make(from) };
-    return last.made;
-  };
 }

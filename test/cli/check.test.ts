@@ -169,7 +169,7 @@ test("a standby is noted, and is no mistake", async () => {
   assert.match(said, /^app: warning: postgres \S+, role postgres, a standby, not encrypted /);
   assert.match(
     said,
-    / note: this server is in recovery \(a standby\): only sessions on this server are seen and signalled /,
+    / note: this server is in recovery \(a standby\): its own sessions are seen, and signalled only where the url says target_session_attrs=standby /,
   );
 });
 

@@ -82,7 +82,8 @@ function standing(rights: Row): readonly Missing[] {
   }
   if (rights["recovery"] === "t") {
     found.push({
-      missing: "this server is in recovery (a standby): only sessions on this server are seen and signalled",
+      missing:
+        "this server is in recovery (a standby): its own sessions are seen, and signalled only where the url says target_session_attrs=standby",
       grant: "-- nothing to grant here; grants are made on the primary",
       fatal: false,
       needed: "known",
