@@ -168,10 +168,7 @@ test("who was signalled, and who stood behind them, counts on whatever becomes o
   const before = daemon.history();
   const { history } = carryOver(before, daemon.rules(), []);
   assert.equal(before.acts.length, 1);
-  assert.deepEqual(
-    [history.acts, history.cooldowns, history.freedom],
-    [before.acts, before.cooldowns, before.freedom],
-  );
+  assert.deepEqual([history.acts, history.cooldowns, history.freedom], [before.acts, before.cooldowns, before.freedom]);
 });
 
 test("another connection, or a target that is gone, drops all that had begun", () => {

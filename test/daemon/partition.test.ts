@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { leaseKeys } from "../../src/engines/postgres/lease.ts";
 import { actOf, intentsOf, noticesOf } from "../support/acts.ts";
 import { type OtherHost, otherHost } from "../support/cut-network.ts";
 import { eventually } from "../support/eventually.ts";
@@ -30,15 +31,21 @@ rules:
 `;
 }
 
-const holderSql =
-  "select pid from pg_locks where locktype = 'advisory' and granted and classid = 1819239275 and objid = 2002875748";
+const holderSql = `select pid from pg_locks where locktype = 'advisory' and granted
+  and classid = ${leaseKeys.class} and objid = ${leaseKeys.object}`;
 
 /** Who holds the right to act, at every moment. */
-function monitor(): Readonly<{ holders: ReadonlySet<string>; most(): number; samples(): number; stop(): Promise<void> }> {
+function monitor(): Readonly<{
+  holders: ReadonlySet<string>;
+  most(): number;
+  samples(): number;
+  stop(): Promise<void>;
+}> {
   const holders = new Set<string>();
-  let [most, samples, over] = [0, 0, false];
+  const over = new AbortController();
+  let [most, samples] = [0, 0];
   const watch = async () => {
-    for (; !over; samples++) {
+    for (; !over.signal.aborted; samples++) {
       const rows = (await service?.admin.query<{ pid: number }>(holderSql))?.rows ?? [];
       most = Math.max(most, rows.length);
       for (const { pid } of rows) holders.add(String(pid));
@@ -51,7 +58,7 @@ function monitor(): Readonly<{ holders: ReadonlySet<string>; most(): number; sam
     most: () => most,
     samples: () => samples,
     stop: () => {
-      over = true;
+      over.abort();
       return watching;
     },
   };
@@ -65,7 +72,9 @@ async function stuck(id: number): Promise<{ pid: string; login: Promise<unknown>
   return { pid, login: logIn(await service.person("web"), id) };
 }
 
-test("a leader whose network goes silent is replaced within 15 s, never are there two, and when it comes back it follows", { skip }, async (t) => {
+test("a leader whose network goes silent is replaced within 15 s, never are there two, and when it comes back it follows", {
+  skip,
+}, async (t) => {
   assert.ok(service !== null);
   const url = service.url.replace("127.0.0.1", away.address);
   const [there, here] = [await place(config(url)), await place(config(service.url))];
@@ -80,21 +89,33 @@ test("a leader whose network goes silent is replaced within 15 s, never are ther
   const cutAt = performance.now();
   const first = await stuck(1);
   // The promise is 15 s; without keepalives it would be hours.
-  await eventually("the one here acts", () => follower.said().includes("this Lockwarden acts on this target now"), 20_000);
+  await eventually(
+    "the one here acts",
+    () => follower.said().includes("this Lockwarden acts on this target now"),
+    20_000,
+  );
   const tookMs = Math.round(performance.now() - cutAt);
   await first.login;
-  t.diagnostic(`network silent to takeover: ${tookMs} ms; to the first release: ${Math.round(performance.now() - cutAt)} ms`);
+  t.diagnostic(
+    `network silent to takeover: ${tookMs} ms; to the first release: ${Math.round(performance.now() - cutAt)} ms`,
+  );
   assert.deepEqual((await intentsOf(here)).map(actOf), [`terminate ${first.pid}`]);
   assert.ok(leader.child.exitCode === null && noticesOf(leader).length === 0);
 
   away.mend();
-  await eventually("the one there is back, and follows", () => leader.said().includes("another Lockwarden acts"), 60_000);
+  await eventually(
+    "the one there is back, and follows",
+    () => leader.said().includes("another Lockwarden acts"),
+    60_000,
+  );
   const second = await stuck(2);
   await second.login;
   await eventually("both are done", async () => (await intentsOf(here)).length === 2);
   assert.deepEqual(await intentsOf(there), []);
   await seen.stop();
-  t.diagnostic(`${seen.samples()} samples of pg_locks: ${seen.holders.size} holders one after the other, at most ${seen.most()} at once`);
+  t.diagnostic(
+    `${seen.samples()} samples of pg_locks: ${seen.holders.size} holders one after the other, at most ${seen.most()} at once`,
+  );
   assert.deepEqual([seen.most(), seen.holders.size], [1, 2]);
   for (const { child, ended } of [leader, follower]) {
     child.kill("SIGTERM");
@@ -102,7 +123,9 @@ test("a leader whose network goes silent is replaced within 15 s, never are ther
   }
 });
 
-test("a leader that stands still keeps the right for as long as its host answers, and acts again when it is continued", { skip }, async (t) => {
+test("a leader that stands still keeps the right for as long as its host answers, and acts again when it is continued", {
+  skip,
+}, async (t) => {
   assert.ok(service !== null);
   const [there, here] = [await place(config(service.url)), await place(config(service.url))];
   const leader = there.run();

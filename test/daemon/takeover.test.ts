@@ -95,7 +95,10 @@ test("killed in the middle of a storm of victims, each of them is hit by one dae
   assert.deepEqual([...new Set(hit)].sort(), victims.sort());
   // The one that was under way when it died may be tried again; its guarded statement then finds nobody.
   const open = first.length - (await outcomesOf(leader.here)).length;
-  assert.ok(open <= 1 && hit.length - victims.length <= open, `${first.length} and ${second.length} intents, ${open} open`);
+  assert.ok(
+    open <= 1 && hit.length - victims.length <= open,
+    `${first.length} and ${second.length} intents, ${open} open`,
+  );
 });
 
 for (const [what, poll, leaders] of [

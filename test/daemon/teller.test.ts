@@ -10,7 +10,9 @@ import { tempFolder } from "../support/temp-folder.ts";
 
 function channels(...given: readonly object[]) {
   const config = { targets: [{ name: "app" }], rules: [{ name: "a", match: {}, steps: ["notify"] }], channels: given };
-  return configSchema.parse(config).channels.map((one) => (one.type === "log" ? one : { ...one, smtp: one.smtp ?? "" }));
+  return configSchema
+    .parse(config)
+    .channels.map((one) => (one.type === "log" ? one : { ...one, smtp: one.smtp ?? "" }));
 }
 
 function notice(id: string): Notice {

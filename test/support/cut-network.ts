@@ -15,8 +15,13 @@ export type OtherHost = Readonly<{
 const mark = String(process.pid);
 const name = `lockwarden-${mark}`;
 const [here, there] = [`lwa${mark}`, `lwb${mark}`];
-// Of the block that is reserved for documentation: no route leads there.
-const [address, other] = ["192.0.2.1", "192.0.2.2"];
+// Reserved for documentation, so that nobody is there; and yet somebody may use one of them.
+const networks = ["198.51.100", "203.0.113", "192.0.2"];
+
+function freeNetwork(): string | undefined {
+  const used = ["address", "route"].map((what) => execFileSync("ip", [what], { encoding: "utf8" })).join("\n");
+  return networks.find((network) => !used.includes(network));
+}
 
 function ip(...words: readonly string[]): void {
   execFileSync("ip", words, { stdio: ["ignore", "ignore", "pipe"] });
@@ -29,12 +34,21 @@ function inside(...words: readonly string[]): void {
 /** A network namespace with a pair of virtual cards; a text says why there is none, to skip the test with. */
 export function otherHost(): OtherHost | string {
   if (process.getuid?.() !== 0) return "needs root: only root makes network namespaces";
+  const network = freeNetwork();
+  if (network === undefined) return `each of the networks ${networks.join(", ")} is in use on this machine`;
+  const [address, other] = [`${network}.1`, `${network}.2`];
   try {
     ip("netns", "add", name);
   } catch (error) {
     return `this machine makes no network namespaces (ip netns add): ${firstLine(error)}`;
   }
-  after(() => ip("netns", "del", name)); // the cards go with it
+  let isThere = true;
+  const remove = () => {
+    if (isThere) ip("netns", "del", name); // the cards go with it
+    isThere = false;
+  };
+  after(remove);
+  process.once("exit", remove);
   try {
     ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name);
     ip("address", "add", `${address}/30`, "dev", here);

@@ -34,10 +34,10 @@ export type Running = Readonly<{
 }>;
 
 export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}, manner: Manner = {}): Running {
-  const [program = process.execPath, ...before] = [...(manner.within ?? []), process.execPath];
-  const { within: _within, ...how } = manner;
+  const { within = [], ...how } = manner;
+  const [program, ...rest] = [...within, process.execPath, cli, ...words] as const;
   return follow(
-    spawn(program, [...before, cli, ...words], {
+    spawn(program, rest, {
       ...how,
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"], ...env },
