@@ -1,7 +1,6 @@
 import type { LoadedConfig } from "../config/load.ts";
 import { renderMistake } from "../config/mistake.ts";
 import type { Log } from "./log-port.ts";
-import { createOnce } from "./once.ts";
 import type { SystemdNotifier } from "./systemd.ts";
 
 export type ReloadContext = Readonly<{
@@ -15,18 +14,16 @@ export type ReloadContext = Readonly<{
   shout(text: string): void;
 }>;
 
-const refusal = "refused";
-
 /**
  * Reads the config anew, one time after the other; requests that come while one waits for its turn are one with it, as it has
  * not read the file yet. Never rejects: whatever goes wrong, the daemon goes on with what it has.
  */
 export function reloader({ load, follow, notifier, status, log, shout }: ReloadContext): () => Promise<void> {
-  const once = createOnce();
+  /** People know that the file is not what is in force: they are not told of each further mistake in it. */
   let isRefused = false;
   const refuse = (mistakes: readonly string[]): void => {
     log.error({ mistakes }, `the changed config is refused and the old one stays: ${mistakes.join("; ")}`);
-    if (!once.changed(refusal, mistakes.join("\n"))) return;
+    if (isRefused) return;
     isRefused = true;
     const [first = "", ...more] = mistakes;
     const rest = more.length === 0 ? "" : ` (and ${more.length} more in the log)`;
@@ -41,7 +38,6 @@ export function reloader({ load, follow, notifier, status, log, shout }: ReloadC
         await follow(next);
         if (isRefused) shout("the config is in order again, and in force");
         isRefused = false;
-        once.clear(refusal);
       }
     } catch (error) {
       refuse([error instanceof Error ? error.message : String(error)]);

@@ -13,7 +13,7 @@ mode: enforce
 targets: [{name: app, url: "${service.url}", poll: 200ms}]
 limits: {per_tick: 1000, per_minute: 10000, repeat: {times: 1000, within: 1m}}
 rules:
-  - {name: idle, match: {state: idle, connected_for: 1s}, steps: [terminate]}
+  - {name: idle, match: {state: idle, idle_for: 1s}, steps: [terminate]}
   - {name: busy, match: {state: active, connected_for: 1s}, steps: [cancel, terminate]}
 `;
 

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { Target } from "../../src/config/schema.ts";
 import type { Lease, Link } from "../../src/engines/engine.ts";
 import { postgres as engine } from "../../src/engines/postgres/index.ts";
+import { openConnection } from "../../src/engines/postgres/open.ts";
 import { fleet } from "../support/fleet.ts";
 import { client, eventually } from "../support/servers.ts";
 import { patience, target } from "../support/targets.ts";
@@ -67,6 +68,26 @@ for (const { major, postgres } of servers) {
     assert.deepEqual([await lease(first), await lease(second)], ["held", "held"]);
     await first.close();
     await second.close();
+  });
+
+  // How long it really takes is measured by `npm run test:partition`.
+  test(`${major}: the server asks after a silent daemon soon enough for another one to have its lease within 15 s`, async () => {
+    const connection = await openConnection(target(postgres.url("lockwarden", "app")), {}, patience());
+    const setting = async (name: string): Promise<number> => {
+      // In ms, whatever the unit that it shows.
+      const sql =
+        "select setting::int * case unit when 's' then 1000 else 1 end as value from pg_settings where name = $1";
+      const [row] = await connection.query(sql, [name], patience());
+      return Number(row?.["value"]);
+    };
+    const [firstMs, everyMs] = [await setting("tcp_keepalives_idle"), await setting("tcp_keepalives_interval")];
+    const [count, userMs] = [await setting("tcp_keepalives_count"), await setting("tcp_user_timeout")];
+    const endMs = firstMs + count * everyMs;
+    assert.ok(count >= 2 && firstMs > 0, "one lost packet is no dead daemon");
+    assert.ok(endMs <= 13_000, `${endMs} ms`);
+    // Linux ends it at the first of these moments that is past tcp_user_timeout.
+    assert.ok(userMs < endMs && userMs > endMs - everyMs, `${userMs} ms`);
+    await connection.close();
   });
 
   test(`${major}: a link keeps a reader and an actor, and closes both`, async () => {

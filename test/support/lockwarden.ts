@@ -12,8 +12,8 @@ const cli = fileURLToPath(new URL("../../src/cli.js", import.meta.url));
 
 export type Ended = Readonly<{ code: number | null; signal: string | null; out: string; err: string }>;
 
-/** As another user, or in another folder. */
-export type Manner = Readonly<Pick<SpawnOptions, "uid" | "gid" | "cwd">>;
+/** As another user, in another folder, or within another program, which becomes it. */
+export type Manner = Readonly<Pick<SpawnOptions, "uid" | "gid" | "cwd"> & { within?: readonly string[] }>;
 
 /** The program as people run it; `input` and the environment are its own. */
 export async function lockwarden(
@@ -34,9 +34,11 @@ export type Running = Readonly<{
 }>;
 
 export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}, manner: Manner = {}): Running {
+  const { within = [], ...how } = manner;
+  const [program, ...rest] = [...within, process.execPath, cli, ...words] as const;
   return follow(
-    spawn(process.execPath, [cli, ...words], {
-      ...manner,
+    spawn(program, rest, {
+      ...how,
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"], ...env },
     }),
@@ -97,7 +99,7 @@ export type Place = Readonly<{
   write(text: string): Promise<void>;
   journal(): Promise<readonly JournalEvent[]>;
   /** The daemon on that config; it is ended after the test. */
-  run(env?: NodeJS.ProcessEnv): Running;
+  run(env?: NodeJS.ProcessEnv, within?: readonly string[]): Running;
 }>;
 
 /** A folder with a config and a state folder of its own; gone after the tests of the file. */
@@ -121,8 +123,8 @@ export async function place(text: string): Promise<Place> {
     stateDir,
     write,
     journal: async () => (await readJournal(stateDir)).events,
-    run: (env = {}) => {
-      const daemon = start(["run", "--config", config], env);
+    run: (env = {}, within = []) => {
+      const daemon = start(["run", "--config", config], env, { within });
       running.push(daemon);
       return daemon;
     },
