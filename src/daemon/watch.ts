@@ -185,7 +185,7 @@ export function watch(context: WatchContext): Watch {
   };
   const sayJump = (jumpMs: number): void => {
     const which = `${jumpMs > 0 ? "forward" : "back"} by ${spokenDuration(Math.round(Math.abs(jumpMs) / 1_000) * 1_000)}`;
-    const text = `the server's clock jumped ${which} since the last look; ages and waits are counted without it`;
+    const text = `the server's clock jumped ${which} since the last look${jumpMs > 0 ? " (or this host slept)" : ""}; ages and waits are counted without it`;
     log.warn({ target: name, jumpMs }, text);
   };
   const report = (level: "info" | "warn" | "error", facts: object, text: string): void => {
