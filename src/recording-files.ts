@@ -8,6 +8,8 @@ export type Bounds = Readonly<{
   bytes: number;
   keepMs: number;
   nowMs: number;
+  /** Files are as old as this says; left out: `nowMs`. A host's clock put forward by days is no reason to remove them. */
+  agedMs?: number;
   /** The watched targets: each may fill its share. */
   targets: readonly string[];
 }>;
@@ -52,8 +54,8 @@ export function surplus(
   bounds: Bounds,
   incoming: Readonly<{ target: string; bytes: number }> | null,
 ): readonly Segment[] {
-  const { nowMs, keepMs, targets } = bounds;
-  const isOld = ({ sinceMs }: Segment) => nowMs - sinceMs > keepMs;
+  const { nowMs, agedMs = nowMs, keepMs, targets } = bounds;
+  const isOld = ({ sinceMs }: Segment) => agedMs - sinceMs > keepMs;
   const kept = segments.filter((segment) => !isOld(segment));
   const above = targets.flatMap((target) => {
     const more = incoming?.target === target ? incoming.bytes : 0;

@@ -5,6 +5,7 @@ import type { Freedom } from "../core/history.ts";
 import type { Circumstances } from "../core/plan.ts";
 import { type Judgement, type Opinion, opinionOf } from "../core/recorded-look.ts";
 import type { Snapshot } from "../core/snapshot.ts";
+import { readClock, type SteadyClock } from "../core/steady-clock.ts";
 import { type LookMask, lookMask } from "../masked-look.ts";
 import { errorText } from "../owned-file.ts";
 import { queryText } from "../query-text.ts";
@@ -53,6 +54,7 @@ export function createRecorder({ stateDir, config, log, run, now }: RecorderCont
   const targets = new Map<string, Followed>();
   const line = workLine(() => openRecordings(stateDir), log);
   const mask = masks();
+  const aged = steadyHost();
   let tidyAt = 0;
   let closed = false;
   let behind = false;
@@ -66,7 +68,8 @@ export function createRecorder({ stateDir, config, log, run, now }: RecorderCont
   };
   return {
     look(ticked, connection) {
-      const limits = boundsOf(config(), now());
+      const at = now().getTime();
+      const limits = boundsOf(config(), { nowMs: at, agedMs: aged(at) });
       if (closed || limits === null) return;
       if (performance.now() >= tidyAt) {
         tidyAt = performance.now() + tidyEveryMs;
@@ -102,10 +105,23 @@ export function createRecorder({ stateDir, config, log, run, now }: RecorderCont
 }
 
 /** null: nothing is recorded. */
-function boundsOf({ recordings, targets }: ReturnType<RecorderContext["config"]>, now: Date): Bounds | null {
+function boundsOf(
+  { recordings, targets }: ReturnType<RecorderContext["config"]>,
+  now: Pick<Bounds, "nowMs" | "agedMs">,
+): Bounds | null {
   if (recordings === false) return null;
   const names = targets.map(({ name }) => name);
-  return { bytes: recordings.size, keepMs: recordings.keep, nowMs: now.getTime(), targets: names };
+  return { bytes: recordings.size, keepMs: recordings.keep, ...now, targets: names };
+}
+
+/** The host's clock less its jumps since the start. */
+function steadyHost(): (nowMs: number) => number {
+  let last: SteadyClock | null = null;
+  return (nowMs) => {
+    const ms = performance.now();
+    last = readClock(last, { serverMs: nowMs, fromMs: ms, toMs: ms }).clock;
+    return last.atMs;
+  };
 }
 
 /** The mask of the mode in force, with what it has scanned before. */

@@ -38,7 +38,7 @@ export function watchWords(target: string, log: Log): WatchWords {
     jump: (jumpMs) => {
       const long = spokenDuration(Math.round(Math.abs(jumpMs) / 1_000) * 1_000);
       const which = `${jumpMs > 0 ? "forward" : "back"} by ${long}`;
-      const text = `the server's clock jumped ${which} since the last look; ages and waits are counted without it`;
+      const text = `the server's clock jumped ${which} since the last look${jumpMs > 0 ? " (or this host slept)" : ""}; ages and waits are counted without it`;
       log.warn({ target, jumpMs }, text);
     },
     missing: (missing) => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import type { RecordedLook } from "../../src/core/recorded-look.ts";
+import { serverClockMs } from "../../src/core/snapshot.ts";
 import { lookPieces, NotRecorded, readLook, readSnapshot } from "../../src/recorded-snapshot.ts";
 import { judge } from "../support/judge.ts";
 import { recorded } from "../support/recorded.ts";
@@ -49,6 +50,17 @@ test("what is written is read back: a look with its decisions, and a snapshot al
   const alone = { snapshot: snapshot().session(1).calm(), judgement: null };
   assert.deepEqual(readLook(written(alone), "x"), alone);
   assert.equal(written(alone), JSON.stringify({ ...JSON.parse(written(alone)) }));
+});
+
+test("a look at a server whose clock has jumped is read back with both of its clocks, and an older one has one", () => {
+  const jumped = { ...seen, wallMs: seen.atMs + 3_600_000 };
+  assert.deepEqual(readSnapshot(written({ snapshot: jumped, judgement: null }), "x"), jumped);
+  assert.equal(serverClockMs(readSnapshot(written({ snapshot: jumped, judgement: null }), "x")), jumped.wallMs);
+  assert.equal(serverClockMs(readSnapshot(written({ snapshot: seen, judgement: null }), "x")), seen.atMs);
+  assert.match(
+    refusal(JSON.stringify({ ...seen, wallMs: 9e15 })),
+    /wallMs: expected another value, got 9000000000000000$/,
+  );
 });
 
 test("a prepared transaction is read back with all that rules about it ask, and an older recording without that is read", () => {

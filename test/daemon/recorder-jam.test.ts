@@ -52,3 +52,25 @@ test("a jam keeps nobody waiting while it is recorded: its decisions are put int
   assert.equal(line.look.judgement?.opinions.length, 1_000);
   assert.ok(worded <= 2_000); // its code and its text
 });
+
+test("a host's clock put forward by a month removes no recordings", async () => {
+  const look = snapshot().session(1, { idle: "1m" }).session(2).waits(2, { on: 1, for: "1m" }).build();
+  const rules = [{ name: "waiters", match: { waits: { for: "1s" } }, steps: ["cancel"] }];
+  const { decisions, circumstances } = judge({ rules }).look(look);
+  const stateDir = await mkdtemp(join(tmpdir(), "lockwarden-test-"));
+  const { recordings, query_text } = configSchema.parse({ targets: [{ name: "app" }], rules });
+  const say = () => undefined;
+  const log: Log = { debug: say, info: say, warn: say, error: say, child: () => log, flush: () => Promise.resolve() };
+  let nowMs = Date.UTC(2026, 0, 1);
+  const targets = [target("postgres://lockwarden@db/app")];
+  const config = () => ({ recordings, query_text, targets });
+  const recorder = createRecorder({ stateDir, config, log, run: "r", now: () => new Date(nowMs) });
+  const files = async () => (await recordingFiles([join(stateDir, "recordings")])).files.length;
+  const judgements = decisions.map((decision) => ({ decision, outcome: null }));
+  recorder.look({ snapshot: look, circumstances, judgements, freedom: new Map() }, 1);
+  nowMs += 30 * 86_400_000;
+  recorder.look({ snapshot: look, circumstances, judgements, freedom: new Map() }, 1);
+  await recorder.close();
+  assert.equal(await files(), 2);
+  await rm(stateDir, { recursive: true });
+});

@@ -116,6 +116,16 @@ test("nothing older than keep stays, not even in the file that is written to", a
   assert.deepEqual((await readBack(folder)).seconds, [3]);
 });
 
+test("a host's clock that is put forward by days removes nothing", async (t) => {
+  const { folder, store } = await recordings(t);
+  await store.append(lookAt(1), bounds());
+  const nowMs = startMs + 30 * dayMs;
+  await store.append(lookAt(2), bounds({ nowMs, agedMs: startMs + dayMs }));
+  assert.deepEqual((await readBack(folder)).seconds, [1, 2]);
+  await store.tidy(bounds({ nowMs, agedMs: startMs + 8 * dayMs }));
+  assert.deepEqual((await readBack(folder)).seconds, [2]);
+});
+
 test("bounds hold over a restart, and what lies there and is not the recorder's is left alone", async (t) => {
   const { stateDir, folder, store } = await recordings(t);
   for (let second = 0; second < 10; second++) await store.append(lookAt(second), bounds({ nowMs: startMs + second }));
