@@ -27,7 +27,9 @@ export function evidenceOf(finding: Finding): Evidence {
     serverId: snapshot.serverId,
     victim: subject.prepared ?? session,
     holds: (subject.locks?.of(session.key) ?? []).slice(0, mostHolds),
-    waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)].map((wait) => bounded(wait, session.key)),
+    waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)].map((wait) =>
+      bounded(wait, session.key),
+    ),
     waiters,
   };
 }

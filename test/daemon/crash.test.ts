@@ -4,13 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { readJournal } from "../../src/journal-lines.ts";
-import {
-  assertLookedIntoFirst,
-  assertNotTwice,
-  assertWrittenFirst,
-  deedsOf,
-  reached,
-} from "../support/crash/audit.ts";
+import { assertLookedIntoFirst, assertNotTwice, assertWrittenFirst, deedsOf, reached } from "../support/crash/audit.ts";
 import { appears, isTorn, sizeOf } from "../support/crash/journal-tail.ts";
 import { serverLog } from "../support/crash/server-log.ts";
 import { crowd, crowdRules } from "../support/crash/victims.ts";

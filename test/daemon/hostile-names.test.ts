@@ -143,7 +143,9 @@ async function freed(t: TestContext, service: LoginService & { major: number }, 
   const here = await place(configOf(service.url, "enforce", `channels: [${channel}]`));
   const daemon = here.run();
   for (const { waiting } of stuck) await waiting;
-  await eventually(async () => (await here.journal()).filter(({ event }) => event === "outcome").length === stuck.length);
+  await eventually(
+    async () => (await here.journal()).filter(({ event }) => event === "outcome").length === stuck.length,
+  );
   await eventually(() => mail.mails.length >= stuck.length);
   daemon.child.kill("SIGTERM");
   const { code, out, err } = await daemon.ended;
@@ -171,7 +173,14 @@ for (const service of services) {
     });
     const one = ["explain", waiting[0]?.pid ?? ""];
     const observer = await place(configOf(service.url, "observe"));
-    await assertCommands(observer, [["once"], ["once", "--json"], one, ["explain", "--json"], ["tree"], ["tree", "--json"]]);
+    await assertCommands(observer, [
+      ["once"],
+      ["once", "--json"],
+      one,
+      ["explain", "--json"],
+      ["tree"],
+      ["tree", "--json"],
+    ]);
     const bytes = await place(configOf(service.postgres.url("lockwarden", "bytes"), "observe"));
     await assertCommands(bytes, [["explain"], ["tree", "--json"]]);
     await freed(t, service, stuck);

@@ -10,7 +10,7 @@ export const nastyNames: readonly string[] = [
   `${escape}]52;c;ZXZpbA==\u0007${escape}]8;;http://x\u0007`,
   "c1 \u009b2J \u0085 \u007f \u0008\u0008",
   "x\r\nBcc: all@example.org\r\n\r\nforged",
-  'line\nfeed\t"quoted" \'single\' `id`',
+  "line\nfeed\t\"quoted\" 'single' `id`",
   "\u202egnirts\u202c\u2066\u200b\u200d\ufeff\u061c\u00ad",
   "${HOME} $(id) ; rm -rf / -- %s %n {{x}} <b>&amp;",
   "__proto__",
@@ -24,7 +24,8 @@ const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 /** Lines of plain text and nothing else. */
 export function assertPlain(text: string, what: string): void {
   const found = unsafe.exec(text.replaceAll("\n", ""));
-  const around = found === null ? "" : JSON.stringify(text.replaceAll("\n", "").slice(found.index - 40, found.index + 40));
+  const around =
+    found === null ? "" : JSON.stringify(text.replaceAll("\n", "").slice(found.index - 40, found.index + 40));
   assert.equal(found, null, `${what}: U+${found?.[0].codePointAt(0)?.toString(16)} in ${around}`);
 }
 

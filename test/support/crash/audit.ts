@@ -80,7 +80,8 @@ export function assertNotTwice(deeds: readonly Deed[]): number {
       again += 1;
       assert.ok(closed !== null, `${key}: again, while the first is unexplained`);
       const { kind, text } = closed.outcome;
-      if (closed.by === "recovered") assert.match(`${kind}: ${text}`, /^unknown: .*still there, and is judged anew/, key);
+      if (closed.by === "recovered")
+        assert.match(`${kind}: ${text}`, /^unknown: .*still there, and is judged anew/, key);
       else assert.ok(kind === "failed" || kind === "changed", `${key}: again after ${kind}: ${text}`);
     }
   }

@@ -67,7 +67,9 @@ export async function crowd(service: LoginService, random: Random): Promise<Crow
       if (ended) throw new Error("the innocent's statement was ended");
       await pidOf(resting);
       await resting.query("commit");
-      await service.admin.query("select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'innocent'");
+      await service.admin.query(
+        "select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'innocent'",
+      );
       await working;
     },
   };
