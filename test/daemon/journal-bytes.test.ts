@@ -155,10 +155,10 @@ type Damage = Readonly<{ kind: "byte" | "zeros" | "cut"; at: number; byte: numbe
 
 /** One damage within one line; an end of line that goes joins two of them. */
 function damaged(line: Buffer, { kind, at, byte }: Damage): Buffer<ArrayBuffer> {
-  const place = Math.floor(at * line.length);
-  if (kind === "cut") return Buffer.concat([line.subarray(0, place), line.subarray(place + byte)]);
+  const from = Math.floor(at * line.length);
+  if (kind === "cut") return Buffer.concat([line.subarray(0, from), line.subarray(from + byte)]);
   const fill = kind === "zeros" ? Buffer.alloc(byte) : Buffer.of(byte);
-  return Buffer.concat([line.subarray(0, place), fill, line.subarray(place + fill.length)]);
+  return Buffer.concat([line.subarray(0, from), fill, line.subarray(from + fill.length)]);
 }
 
 test("whatever happens to some bytes, the other lines are read as they were, and no event comes out of nothing", async () => {

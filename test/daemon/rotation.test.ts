@@ -51,9 +51,9 @@ test("renaming the journal while it is written loses no event and tears none", a
   const written = (async () => {
     for (const id of ids) await journal.append(intent(id));
   })();
-  let over = false;
-  void written.finally(() => (over = true));
-  while (!over) {
+  const writing = { over: false };
+  void written.finally(() => (writing.over = true));
+  while (!writing.over) {
     await rename(path, `${path}.${rotations + 1}`).then(
       () => (rotations += 1),
       () => undefined,
@@ -77,12 +77,12 @@ test("copying and truncating the journal may lose what came in between, and tear
   const path = join(folder, "journal.jsonl");
   const journal = await openJournal(folder);
   const ids = Array.from({ length: 200 }, (_, at) => `i-${at}`);
-  let over = false;
+  const writing = { over: false };
   const written = (async () => {
     for (const id of ids) await journal.append(intent(id));
-  })().finally(() => (over = true));
+  })().finally(() => (writing.over = true));
   let rotations = 0;
-  while (!over) {
+  while (!writing.over) {
     await copyFile(path, `${path}.1`);
     await truncate(path, 0);
     rotations += 1;
