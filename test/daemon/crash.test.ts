@@ -22,7 +22,7 @@ const atOnce = 3;
 const log = serverLog();
 const service = await loginService({ onLog: log.add });
 
-type Figures = { open: number; reached: number; torn: number; cut: number; before: number };
+type Figures = { open: number; reached: number; torn: number; cut: number; before: number; known: Set<string> };
 
 /** Waits for its moment: mostly right behind an intent, sometimes behind an outcome, sometimes anywhere in a life. */
 async function moment(path: string, random: Random, daemon: Running): Promise<void> {
@@ -62,7 +62,8 @@ async function lifeAndDeath(here: Place, random: Random, figures: Figures): Prom
   const { events } = await readJournal(here.stateDir);
   const deeds = deedsOf(events);
   assertWrittenFirst(deeds, log);
-  const open = deeds.filter(({ closed }) => closed === null);
+  const open = deeds.filter(({ id, closed }) => closed === null && !figures.known.has(id));
+  for (const { id } of open) figures.known.add(id);
   figures.open += open.length > 0 ? 1 : 0;
   figures.reached += reached(open, log.attempts()) > 0 ? 1 : 0;
   figures.before += daemon.said().includes("watching") ? 0 : 1;
@@ -83,7 +84,7 @@ targets: [{name: app, url: "${service.url}", poll: 1s}]
 limits: {per_tick: 100, per_minute: 10000}
 ${crowdRules}`);
   await mkdir(here.stateDir, { recursive: true });
-  const figures: Figures = { open: 0, reached: 0, torn: 0, cut: 0, before: 0 };
+  const figures: Figures = { open: 0, reached: 0, torn: 0, cut: 0, before: 0, known: new Set() };
   for (let kill = 0; kill < kills; kill++) {
     await people.topUp(atOnce);
     await lifeAndDeath(here, random, figures);

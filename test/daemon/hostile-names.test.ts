@@ -171,12 +171,12 @@ for (const service of services) {
       const { rows } = await service.admin.query<{ pid: string }>(sql);
       return rows.length === stuck.length && rows;
     });
-    const ofOne = ["explain", waiting[0]?.pid ?? ""];
+    const explainOne = ["explain", waiting[0]?.pid ?? ""];
     const observer = await place(configOf(service.url, "observe"));
     await assertCommands(observer, [
       ["once"],
       ["once", "--json"],
-      ofOne,
+      explainOne,
       ["explain", "--json"],
       ["tree"],
       ["tree", "--json"],

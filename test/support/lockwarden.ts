@@ -35,7 +35,7 @@ export type Running = Readonly<{
 
 export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}, manner: Manner = {}): Running {
   const { within = [], ...how } = manner;
-  const [program, ...rest] = [...within, process.execPath, cli, ...words] as const;
+  const [program = process.execPath, ...rest] = [...within, process.execPath, cli, ...words];
   return follow(
     spawn(program, rest, {
       ...how,
