@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { openBreaker } from "../../src/core/breaker.ts";
+import { openBreaker as openNow } from "../../src/core/breaker.ts";
 import type { OutcomeKind } from "../../src/core/decision.ts";
-import { offender } from "../../src/core/history.ts";
+import { type Act, type OpenBreaker, offender } from "../../src/core/history.ts";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { followPast, historyFrom, type Past } from "../../src/core/journal-past.ts";
 import { actMemoryMs, afterOutcome, wentOut } from "../../src/core/remember.ts";
@@ -11,6 +11,10 @@ import { judge } from "../support/judge.ts";
 import { type SnapshotBuilder, snapshot } from "../support/snapshot.ts";
 
 const breaker = { acts: 2, within: 60_000, open_for: 10_000 };
+
+function openBreaker(acts: readonly Act[], of: typeof breaker, atMs: number, told: OpenBreaker | null = null) {
+  return openNow({ acts, breaker: told }, of, atMs);
+}
 
 function act(session: string, atMs: number) {
   return { atMs, rule: "r", who: "", incident: `r ${session}` };
@@ -27,6 +31,15 @@ test("it stays open as long as one act more were too many, however short open_fo
 test("acts that are no longer in its time together do not open it", () => {
   assert.equal(openBreaker([act("a", 0), act("b", 60_000)], breaker, 60_000), null);
   assert.notEqual(openBreaker([act("a", 1), act("b", 60_000)], breaker, 60_000), null);
+});
+
+test("an opening that people were told of holds until then, though its acts are not known any more; switched off it is over", () => {
+  const told = { sinceMs: 0, untilMs: 40_000 };
+  assert.deepEqual(openBreaker([], breaker, 39_999, told), told);
+  assert.equal(openBreaker([], breaker, 40_000, told), null);
+  assert.equal(openNow({ acts: [], breaker: told }, false, 1), null);
+  // The clock was set back by a day.
+  assert.deepEqual(openBreaker([], breaker, -86_400_000, told), { sinceMs: -86_400_000, untilMs: -86_340_000 });
 });
 
 const moment = fc.record({

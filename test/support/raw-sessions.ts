@@ -51,33 +51,30 @@ function query(sql: string): Buffer {
 /** Reads what the server says: the pid, and when it is ready for a query. */
 function follow(socket: Socket): Pick<Raw, "pid" | "ready"> {
   let unread = Buffer.alloc(0);
-  let pid = "";
-  let ready = 0;
-  let ended = false;
+  const heard = { pid: "", ready: 0, ended: false };
   socket.on("data", (chunk) => {
     unread = Buffer.concat([unread, chunk]);
     while (unread.length >= 5 && unread.length > unread.readUInt32BE(1)) {
-      const length = 1 + unread.readUInt32BE(1);
       const kind = String.fromCharCode(unread[0] ?? 0);
-      if (kind === "K") pid = String(unread.readUInt32BE(5));
-      if (kind === "Z") ready++;
-      unread = unread.subarray(length);
-      socket.emit("lockwarden", kind);
+      if (kind === "K") heard.pid = String(unread.readUInt32BE(5));
+      if (kind === "Z") heard.ready++;
+      unread = unread.subarray(1 + unread.readUInt32BE(1));
     }
+    socket.emit("heard");
   });
   socket.on("error", () => undefined);
   socket.on("close", () => {
-    ended = true;
-    socket.emit("lockwarden", "close");
+    heard.ended = true;
+    socket.emit("heard");
   });
   return {
-    pid: () => pid,
+    pid: () => heard.pid,
     ready: async () => {
-      while (ready === 0) {
-        if (ended) throw new Error("the server has closed the connection: expected it to be ready for a query");
-        await once(socket, "lockwarden");
+      while (heard.ready === 0) {
+        if (heard.ended) throw new Error("the server has closed the connection: expected it to be ready for a query");
+        await once(socket, "heard");
       }
-      ready--;
+      heard.ready--;
     },
   };
 }
