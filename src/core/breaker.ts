@@ -1,9 +1,9 @@
 import type { Limits } from "../config/schema.ts";
-import type { Act, OpenBreaker } from "./history.ts";
+import type { Act, History, OpenBreaker } from "./history.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 
-// The breaker has no state of its own: the signals that went out say whether it is open. What a restart knows of them is
-// enough, and other figures in the config are in force at once.
+// The signals that went out say whether the breaker is open: what a restart knows of them is enough. An opening that
+// people were told of holds until the moment that they were told.
 
 export type Breaker = Limits["breaker"];
 
@@ -13,8 +13,22 @@ export function sessionOf({ incident, rule }: Pick<Act, "incident" | "rule">): s
 }
 
 /** Whether it is open at this moment; null: it is closed. */
-export function openBreaker(acts: readonly Act[], breaker: Breaker, atMs: number): OpenBreaker | null {
+export function openBreaker(
+  { acts, breaker: told }: Pick<History, "acts" | "breaker">,
+  breaker: Breaker,
+  atMs: number,
+): OpenBreaker | null {
   if (breaker === false) return null;
+  const open = openedByActs(acts, breaker);
+  const now = open !== null && atMs < open.untilMs ? open : null;
+  if (told === null || atMs >= told.untilMs) return now;
+  // A clock that was set back does not keep it open for longer.
+  const longestMs = atMs + Math.max(breaker.open_for, breaker.within);
+  const heldMs = Math.min(told.untilMs, longestMs);
+  return { sinceMs: Math.min(told.sinceMs, atMs), untilMs: Math.max(heldMs, now?.untilMs ?? heldMs) };
+}
+
+function openedByActs(acts: readonly Act[], breaker: Exclude<Breaker, false>): OpenBreaker | null {
   const window = slidingWindow(breaker);
   let open: OpenBreaker | null = null;
   for (const act of acts.toSorted((one, other) => one.atMs - other.atMs)) {
@@ -22,7 +36,7 @@ export function openBreaker(acts: readonly Act[], breaker: Breaker, atMs: number
     const fullUntilMs = window.fullUntilMs();
     if (fullUntilMs !== null) open = opened(open, { atMs: act.atMs, fullUntilMs, openForMs: breaker.open_for });
   }
-  return open !== null && atMs < open.untilMs ? open : null;
+  return open;
 }
 
 type Full = Readonly<{ atMs: number; fullUntilMs: number; openForMs: number }>;

@@ -235,14 +235,15 @@ function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"]
 /** What holds back every act on the target, and the successors of the last ones. */
 function hindrancesOf({ snapshot, history, circumstances }: Question): Explanation["hindrances"] {
   const { mode, paused, leader, journalled, limits, atMs } = circumstances;
-  const { acts, cooldowns } = onServer(history, snapshot.serverId);
+  const memory = onServer(history, snapshot.serverId);
+  const { acts, cooldowns } = memory;
   const switches: readonly [boolean, string, string][] = [
     [mode === "observe", "observe", "mode is observe: nothing is signalled"],
     [paused, "paused", "paused by hand: nothing is signalled"],
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],
   ];
-  const open = openBreaker(acts, limits.breaker, atMs);
+  const open = openBreaker(memory, limits.breaker, atMs);
   const anybody = { subject: "", who: "", rule: { name: "", limits: undefined } };
   const over = overLimit(useLimits(acts, limits, atMs), anybody, limits);
   const active = cooldowns.filter(({ untilMs }) => untilMs > atMs);

@@ -62,8 +62,9 @@ function openingIn({ sinceMs, untilMs }: Readonly<Record<string, unknown>>): Ope
 function sentAtMs(own: TargetPast, { at, decision }: Intent): number {
   const { at: lookedAt } = decision.evidence;
   const writtenMs = Date.parse(at);
-  if (own.look?.at !== lookedAt) own.look = { at: lookedAt, firstMs: writtenMs };
-  const sinceMs = writtenMs - own.look.firstMs;
+  const look = own.look !== null && own.look.at === lookedAt ? own.look : { at: lookedAt, firstMs: writtenMs };
+  own.look = look;
+  const sinceMs = writtenMs - look.firstMs;
   return Date.parse(lookedAt) + (sinceMs > 0 ? Math.min(sinceMs, longestLookMs) : 0);
 }
 

@@ -10,7 +10,7 @@ import type { CompiledRule } from "./rules.ts";
 export function nextChangeMs(decisions: readonly Decision[], history: History, circumstances: Circumstances): number {
   const { acts, cooldowns } = history;
   const { limits, atMs } = circumstances;
-  const open = openBreaker(acts, limits.breaker, atMs);
+  const open = openBreaker(history, limits.breaker, atMs);
   let next = open === null ? Number.POSITIVE_INFINITY : open.untilMs - atMs;
   const rooms = new Map<string, number>();
   const roomMs = (limit: LimitCode, decision: Decision): number => {

@@ -34,7 +34,7 @@ export type Circumstances = Readonly<{
 export function plan(findings: readonly Finding[], history: History, circumstances: Circumstances): Decision[] {
   const { limits, atMs } = circumstances;
   const use = useLimits(history.acts, limits, atMs);
-  const open = openBreaker(history.acts, limits.breaker, atMs);
+  const open = openBreaker(history, limits.breaker, atMs);
   const broken = open === null ? null : limited("breaker", openText(open, limits.breaker));
   const taken = new Map<NodeKey, string>();
   const oldest = new Set<string>();

@@ -13,8 +13,8 @@ type Context = Pick<TickContext, "settings" | "memory" | "leader" | "journal" | 
 export async function tellBreaker(context: Context, atMs: number): Promise<void> {
   const { memory, settings } = context;
   const { breaker } = settings.limits;
-  const { breaker: told, acts } = memory.history;
-  const open = openBreaker(acts, breaker, atMs);
+  const { breaker: told } = memory.history;
+  const open = openBreaker(memory.history, breaker, atMs);
   const { name } = settings.target;
   if (told !== null && (open === null || open.sinceMs >= told.untilMs)) {
     await sayBreaker(
