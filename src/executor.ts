@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { handEnd, handText, isByHand } from "./core/by-hand-outcome.ts";
+import { byHandRule, handEnd, handText, isByHand } from "./core/by-hand-outcome.ts";
 import type { ActDecision, Decision, Outcome, Probe, Proof, Sent, Signal } from "./core/decision.ts";
 import type { JournalEvent } from "./core/journal-event.ts";
 import { probedOutcome, spareByProbe } from "./core/probe-text.ts";
@@ -45,6 +45,8 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
   const { action, evidence, guard } = decision;
   const { probe, link, signal } = context;
   signal.throwIfAborted();
+  if (isByHand(decision) !== (decision.rule === byHandRule && context.by !== undefined))
+    throw new Error("an act that is guarded by the session alone comes from a person, and every other from a rule");
   // What it takes is no danger: the guarded statement judges the victim anew.
   const spared = probe === null ? null : spareByProbe(decision, await link.probe(probe, signal));
   context.alive();

@@ -1,6 +1,9 @@
 import type { ActDecision, Action, Decision, Proof } from "./decision.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 
+/** What the journal has where a rule's name stands; no rule can be called so, as names have no blanks. */
+export const byHandRule = "by hand";
+
 /** A person asked for it: what counts is the session, and for a cancel its statement, not one transaction. */
 export function isByHand(decision: Decision): decision is ActDecision {
   return decision.kind === "act" && decision.guard.sessionOnly === true;

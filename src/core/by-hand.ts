@@ -1,3 +1,4 @@
+import { byHandRule } from "./by-hand-outcome.ts";
 import type { ActDecision, Signal } from "./decision.ts";
 import { personOf } from "./explain.ts";
 import type { Person, Standing } from "./explanation.ts";
@@ -7,10 +8,8 @@ import { incidentKey, sessionIdentity } from "./history.ts";
 import { isIdle, type Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { few, namesIn, standingOf } from "./standing.ts";
+import { unreachable } from "./unreachable.ts";
 import { type WaitGraph, waitGraph } from "./wait-graph.ts";
-
-/** What the journal has where a rule's name stands; no rule can be called so, as names have no blanks. */
-export const byHandRule = "by hand";
 
 /** What somebody wants of a session. `gentle`: its statement is cancelled before it is ended. */
 export type Way = "cancel" | "gentle" | "immediate";
@@ -48,8 +47,10 @@ export function stepsOf(way: Way): readonly Signal[] {
       return ["cancel"];
     case "gentle":
       return ["cancel", "terminate"];
-    default:
+    case "immediate":
       return ["terminate"];
+    default:
+      return unreachable(way);
   }
 }
 
@@ -81,15 +82,13 @@ function isAsked(session: Session, { pid, sessionId, identity }: Asked): boolean
 
 function absent({ sessions, target, gaps }: Snapshot, { pid, sessionId }: Asked): Sighting {
   const [now] = sessions.filter((one) => one.pid === pid);
-  if (now === undefined && gaps.length > 0)
-    return { kind: "unseen", text: `${pid},${sessionId} does not show on ${target}; ${gaps.join("; ")}` };
-  if (now === undefined) {
-    const text = `no client of ${target} is ${pid},${sessionId}: it has ended, or is a process of the server's own`;
-    return { kind: "gone", text };
-  }
-  if (now.identity === "")
+  const who = sessionId === "" ? `process ${pid}` : `${pid},${sessionId}`;
+  if (now?.identity === "")
     return { kind: "unseen", text: `process ${pid} is hidden from our role; grant it pg_read_all_stats` };
-  return { kind: "gone", text: `that session has ended; process ${pid} is another one now, ${pid},${now.sessionId}` };
+  if (now !== undefined) return { kind: "gone", text: `the session of process ${pid} is ${pid},${now.sessionId} now` };
+  // Whoever is hidden and stands in nobody's way is not listed at all.
+  if (gaps.length > 0) return { kind: "unseen", text: `${who} does not show on ${target}; ${gaps.join("; ")}` };
+  return { kind: "gone", text: `no client of ${target} is ${who}: it has ended, or is a process of the server's own` };
 }
 
 function idleText(session: Session): string {

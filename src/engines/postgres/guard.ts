@@ -160,14 +160,15 @@ function lockValues({ victim, evidence, guard: { blocks, waits }, edges }: Locke
 async function afterwards(
   connection: Connection,
   victim: Victim,
-  { sessionOnly = false }: Guard,
+  guard: Guard,
   signal: AbortSignal,
 ): Promise<"gone" | "changed"> {
   const [row] = await connection
     .query(afterwardsSql, [victim.pid, victim.identity], signal)
     .catch((error: unknown) => (signal.aborted ? Promise.reject(error) : [{ without_transaction: "f" }]));
   if (row === undefined) return "gone";
-  const ended = !sessionOnly && victim.session.transaction.kind === "open" && row["without_transaction"] === "t";
+  const ended =
+    guard.sessionOnly !== true && victim.session.transaction.kind === "open" && row["without_transaction"] === "t";
   return ended ? "gone" : "changed";
 }
 
