@@ -103,7 +103,7 @@ test("commands by hand need no leadership: neither through a follower nor beside
 });
 
 test("while a kill waits for its proof the daemon goes on: a rule frees somebody else in between", async () => {
-  const here = await place(config({ mode: "enforce", poll: "1s", verify: "15s" }));
+  const here = await place(config({ mode: "enforce", poll: "1s", verify: "10s" }));
   const daemon = await running(here);
   const victim = await deaf();
   const killing = start(["kill", victim.handle, "--yes", "--config", here.config]);

@@ -197,6 +197,17 @@ test("off a terminal nothing is done without --yes, and a pid alone or a malform
   assert.deepEqual(await here.journal(), []);
 });
 
+test("each of the commands has a help of its own that fits a terminal", async () => {
+  for (const command of ["kill", "cancel", "sql"]) {
+    const { code, out, err } = await lockwarden([command, "--help"]);
+    assert.deepEqual([code, err], [0, ""]);
+    for (const option of ["--target <name>", "--lift-protection", "--yes", "--json", "--config <file>"])
+      assert.ok(out.includes(option), option);
+    assert.equal(out.includes("--immediate"), command === "kill");
+    assert.ok(out.split("\n").every((line) => line.length <= 80));
+  }
+});
+
 test("a stale session id is gone, and whoever has the pid now lives", async () => {
   const here = await place(configOf(newest.url));
   const victim = await called(newest, "web-1");
