@@ -117,8 +117,11 @@ test("while a kill waits for its proof the daemon goes on: a rule frees somebody
   });
   assert.deepEqual(await briefs(here), [
     "intent by hand",
-    ...["intent stuck-login", "released"],
-    ...["survived", "intent by hand", "released"],
+    "intent stuck-login",
+    "released",
+    "survived",
+    "intent by hand",
+    "released",
   ]);
   await stop(daemon);
 });

@@ -125,8 +125,12 @@ for (const [index, service] of services.entries()) {
     assert.match(killed.out, /\napp: terminate \S+: released: the session is gone; its locks are free after \d+ ms\n$/);
     assert.equal(await victim.isThere(), false);
     assert.deepEqual((await here.journal()).map(brief), [
-      ...["intent cancel", "survived"],
-      ...["intent cancel", "survived", "intent terminate", "released"],
+      "intent cancel",
+      "survived",
+      "intent cancel",
+      "survived",
+      "intent terminate",
+      "released",
     ]);
   });
 

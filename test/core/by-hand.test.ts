@@ -78,8 +78,8 @@ test("the kill statement of the vendors is read strictly: blanks, case and one s
   ];
   for (const sql of wrong)
     assert.match(
-      String(readKillStatement(sql)),
-      /^expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' \[IMMEDIATE\]/,
+      JSON.stringify(readKillStatement(sql)),
+      /^"expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' \[IMMEDIATE\]/,
       sql,
     );
 });
