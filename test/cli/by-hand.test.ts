@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
+import { sight } from "../../src/core/by-hand.ts";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
+import { ownStateDir } from "../../src/state-dir.ts";
 import { assertEnded } from "../support/clean-output.ts";
 import { type Ended, lockwarden, type Place, place } from "../support/lockwarden.ts";
 import { abandon, type LoginService, logIn, loginService } from "../support/login-service.ts";
 import { called, deafToCancel } from "../support/persons.ts";
 import { majors } from "../support/servers.ts";
+import { snapshot } from "../support/snapshot.ts";
 
 // Only who asks for it waits for a replica, which is nowhere.
 const settings = { synchronous_standby_names: "nowhere", synchronous_commit: "local" };
@@ -31,7 +34,7 @@ const brief = (event: JournalEvent) =>
     : "outcome" in event
       ? event.outcome.kind
       : event.event;
-const who = /^user \S+ \(uid \d+\)|^uid \d+/;
+const whoAsked = /^user \S+ \(uid \d+\)|^uid \d+/;
 
 for (const [index, service] of services.entries()) {
   const major = majors()[index];
@@ -61,7 +64,7 @@ for (const [index, service] of services.entries()) {
       intent.decision.reason.text,
       /^asked for by (?:user|uid) .*: idle in transaction, blocks \d+; the cancel is passed/,
     );
-    for (const { by = "" } of events) assert.match(by, who);
+    for (const { by = "" } of events) assert.match(by, whoAsked);
     const again = await run(here, "kill", victim.handle, "--yes");
     assertEnded(again, {
       code: 1,
@@ -153,6 +156,54 @@ for (const [index, service] of services.entries()) {
     await service.admin.query("select pg_terminate_backend($1)", [victim.pid]);
   });
 }
+
+test("a cancel behind a savepoint, whose locks nobody waits for, has done what it can, and says what stays", async () => {
+  const here = await place(configOf(newest.url));
+  const victim = await called(newest, "web-1");
+  await abandon(victim.client, 3);
+  await victim.client.query("savepoint s");
+  void victim.start("select pg_sleep(600)");
+  await victim.shows("state = 'active' and query like '%600%'");
+  const text = "its statement is over; its transaction is still open, but keeps nobody waiting; ";
+  assertEnded(await run(here, "cancel", victim.handle, "--yes"), {
+    code: 0,
+    out: new RegExp(`^app: cancel ${victim.handle}: released: ${text}`),
+    err: /^app at/,
+  });
+  await victim.client.query("rollback");
+});
+
+test("what is asked of a daemon names the very session that was shown", async () => {
+  const here = await place(configOf(newest.url));
+  const owned = await ownStateDir(here.stateDir);
+  assert.ok(owned.kind === "owned");
+  const victim = await called(newest, "web-1");
+  const look = snapshot().session(Number(victim.pid), { idle: "1m", sessionId: victim.handle.split(",")[1] ?? "" });
+  const who = { pid: victim.pid, sessionId: victim.handle.split(",")[1] ?? "" };
+  const seen = sight(
+    look.build(),
+    { ...who, identity: null, way: "gentle", lift: false },
+    { protection: () => null, show: () => null },
+  );
+  assert.ok(seen.kind === "found");
+  const received: unknown[] = [];
+  owned.serve((message) => {
+    received.push(message);
+    const { command } = message as { command: string };
+    if (command === "status") return Promise.resolve({ pid: 1, mode: "observe", config: "other", file: "other" });
+    if (command === "find") return Promise.resolve({ kind: "found", picture: seen.picture });
+    return Promise.resolve({ outcome: "released", text: "the session is gone", steps: [] });
+  });
+  const { code } = await run(here, "kill", victim.handle, "--yes", "--lift-protection");
+  await owned.close();
+  assert.equal(code, 0);
+  const [, find, act] = received as Record<string, unknown>[];
+  const asked = { ...who, identity: null, way: "gentle", lift: true };
+  assert.deepEqual(find, { command: "find", target: "app", asked });
+  const { by, ...rest } = act ?? {};
+  assert.deepEqual(rest, { command: "byHand", target: "app", asked: { ...asked, identity: `started ${victim.pid}` } });
+  assert.match(String(by), whoAsked);
+});
 
 test("the statement of the vendors does the same, at once with IMMEDIATE", async () => {
   const here = await place(configOf(newest.url));

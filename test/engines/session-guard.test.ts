@@ -31,11 +31,11 @@ async function orderOnAll(here: Scene, pid: string, action: Order["action"] = "t
 
 /** Clients that come and go, as from a pool that lets nobody stay; `end` says whose connections were ended by an administrator. */
 function comeAndGo(postgres: EmbeddedPostgres, count: number) {
-  let over = false;
+  const over = new AbortController();
   const now = new Map<number, Readonly<{ pid: string; started: string }>>();
   const ended = new Set<string>();
   const one = async (number: number): Promise<void> => {
-    while (!over) {
+    while (!over.signal.aborted) {
       const own = await client(postgres.url());
       let started = "";
       try {
@@ -54,7 +54,7 @@ function comeAndGo(postgres: EmbeddedPostgres, count: number) {
   };
   const all = Promise.all(Array.from({ length: count }, (_, number) => one(number)));
   const stop = async () => {
-    over = true;
+    over.abort();
     await all;
     return ended;
   };
