@@ -6,6 +6,7 @@ import { type CommandSpec, defaultConfig, type Given } from "./cli/command.ts";
 import { demo } from "./cli/demo.ts";
 import { explain } from "./cli/explain.ts";
 import { grants } from "./cli/grants.ts";
+import { cancel, kill, sql } from "./cli/kill.ts";
 import { once } from "./cli/once.ts";
 import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
 import { replay } from "./cli/replay.ts";
@@ -21,6 +22,9 @@ const commands: readonly CommandSpec[] = [
   check,
   explain,
   tree,
+  kill,
+  cancel,
+  sql,
   snapshot,
   replay,
   test,

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { byHandRule, handEnd, handText, isByHand } from "./core/by-hand-outcome.ts";
 import type { ActDecision, Decision, Outcome, Probe, Proof, Sent, Signal } from "./core/decision.ts";
 import type { JournalEvent } from "./core/journal-event.ts";
 import { probedOutcome, spareByProbe } from "./core/probe-text.ts";
@@ -8,7 +9,9 @@ import { type Link, LinkLost } from "./engines/engine.ts";
 
 export type ExecutorContext = Readonly<{
   target: string;
-  link: Link;
+  /** Who asked for it by hand; left out: a rule did. */
+  by?: string;
+  link: Pick<Link, "act" | "prove" | "probe">;
   /** Resolves when the event is on disk. */
   write(event: JournalEvent): Promise<void>;
   newId(): string;
@@ -42,12 +45,15 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
   const { action, evidence, guard } = decision;
   const { probe, link, signal } = context;
   signal.throwIfAborted();
+  if (isByHand(decision) !== (decision.rule === byHandRule && context.by !== undefined))
+    throw new Error("an act that is guarded by the session alone comes from a person, and every other from a rule");
   // What it takes is no danger: the guarded statement judges the victim anew.
   const spared = probe === null ? null : spareByProbe(decision, await link.probe(probe, signal));
   context.alive();
   if (spared !== null) return { spared };
   const id = context.newId();
-  const stamp = () => ({ v: 1, id, at: context.now().toISOString(), target: context.target }) as const;
+  const by = context.by === undefined ? {} : { by: context.by };
+  const stamp = () => ({ v: 1, id, at: context.now().toISOString(), target: context.target, ...by }) as const;
   try {
     await context.write({ ...stamp(), event: "intent", decision });
   } catch (cause) {
@@ -104,13 +110,13 @@ async function send(act: () => Promise<Sent>): Promise<Sent> {
 }
 
 /** Looks again, at growing distances, until the lock is free or the time for it is over; null when nothing could be seen. */
-async function verify({ evidence }: ActDecision, context: ExecutorContext, late: AbortSignal): Promise<Proof | null> {
+async function verify(decision: ActDecision, context: ExecutorContext, late: AbortSignal): Promise<Proof | null> {
   const until = performance.now() + context.verifyMs;
   let last: Proof | null = null;
   for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 250)) {
     const stopping = context.signal.aborted;
     try {
-      last = await context.link.prove(evidence, late);
+      last = await context.link.prove(decision.evidence, late);
     } catch (error) {
       if (stopping || context.signal.aborted) return last;
       // What was seen before the loss may not be true any more.
@@ -121,21 +127,25 @@ async function verify({ evidence }: ActDecision, context: ExecutorContext, late:
       continue;
     }
     context.alive();
-    if (isReleased(last) || stopping || performance.now() + pauseMs > until) return last;
+    if (isReleased(decision, last) || stopping || performance.now() + pauseMs > until) return last;
     await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
   }
 }
 
-function isReleased(proof: Proof): boolean {
+function isReleased(decision: ActDecision, proof: Proof): boolean {
+  if (isByHand(decision)) return handEnd(decision.action, proof) === "released";
   return !proof.sameTransaction && proof.stillBlocked.length === 0;
 }
 
-function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof | null, tookMs: number): Outcome {
+function outcomeOf(decision: ActDecision, sent: Sent, proof: Proof | null, tookMs: number): Outcome {
+  const { action, evidence } = decision;
   const none = { tookMs: Math.round(tookMs), freed: [], next: null };
   switch (sent.kind) {
     case "gone":
+      if (isByHand(decision)) return { ...none, kind: "gone", text: handText.gone };
       return { ...none, kind: "gone", text: "its transaction had ended before; nothing was sent" };
     case "changed":
+      if (isByHand(decision)) return { ...none, kind: "changed", text: handText.changed(action) };
       return { ...none, kind: "changed", text: "it is no longer what was judged; nothing was sent" };
     case "denied":
       return { ...none, kind: "denied", text: `the server refused: ${sent.error}` };
@@ -151,9 +161,10 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
           text: `nothing could be seen afterwards, so nobody knows whether it worked${why}`,
         };
       }
-      if (isReleased(proof)) {
+      if (isReleased(decision, proof)) {
         const freed = evidence.waiters.map((waiter) => waiter.key);
-        const text = releasedText(freed.length, tookMs, proof.next);
+        const told = releasedText(freed.length, tookMs, proof.next);
+        const text = isByHand(decision) ? `${handText.released(action, proof)}; ${told}` : told;
         return { ...none, freed, next: proof.next, kind: "released", text };
       }
       // It still holds its locks; who stands behind its waiters, not asked about, still stands there.
@@ -161,7 +172,9 @@ function outcomeOf({ action, evidence }: ActDecision, sent: Sent, proof: Proof |
         ...none,
         next: proof.next,
         kind: "survived",
-        text: `it still holds its locks ${spokenDuration(tookMs)} after the ${action}`,
+        text: isByHand(decision)
+          ? handText.survived(action, proof, tookMs)
+          : `it still holds its locks ${spokenDuration(tookMs)} after the ${action}`,
       };
     }
     default:

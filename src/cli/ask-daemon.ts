@@ -11,9 +11,10 @@ export async function askDaemon<Question extends Request>(
   stateDir: string,
   question: Question,
   barred?: Asking["barred"],
+  timeoutMs = daemonMs,
 ): Promise<Answers[Question["command"]] | null> {
   try {
-    const reply = await request(stateDir, question, { timeoutMs: daemonMs });
+    const reply = await request(stateDir, question, { timeoutMs });
     return reply.kind === "nobody" ? null : (reply.answer as Answers[Question["command"]]);
   } catch (error) {
     // Whether somebody is there cannot be seen. Owning the folder is not possible then either, and says better why.

@@ -73,7 +73,8 @@ function sessionLines({ who, standing, never, protection, rules }: SessionExplan
   return [...lines, ...rules.flatMap((rule) => ruleLines(rule, manner))];
 }
 
-function personLines(who: Person, { columns, detailed }: Manner): string[] {
+/** Who it is, what it does and did last. */
+export function personLines(who: Person, { columns, detailed }: Manner): string[] {
   const handle = plainText(`${who.pid ?? "no process"},${who.sessionId}`, longestName);
   const client = who.client === null ? "" : ` from ${name(who.client)}`;
   const role = who.backendType === "client backend" || who.backendType === null ? "" : `, ${name(who.backendType)}`;
@@ -100,7 +101,8 @@ function stateText({ state, stateMs, transaction, transactionMs, hasWritten }: P
   }
 }
 
-function standingText(standing: Standing): string {
+/** Whom it blocks, and what it waits for. */
+export function standingText(standing: Standing): string {
   const { kind, blocks, relation, blocksMs } = standing;
   const where = relation === null ? "" : ` on ${plainText(relation, longestName)}`;
   const since = blocksMs === null ? "" : `, for ${spokenDuration(blocksMs)}`;

@@ -37,6 +37,8 @@ export type Guard = Readonly<{
   waits: Readonly<{ lock: string; mode: string; waitAt: string | null }> | null;
   /** Shows in no pg_stat_progress_* view. */
   notMaintenance: boolean;
+  /** The session alone, whatever its transaction, statement and state are by then: somebody asked for it by hand. No rule ever does. */
+  sessionOnly?: true;
 }>;
 
 /** What the executor hands to an engine. */
@@ -143,6 +145,8 @@ export type Proof = Readonly<{
   alive: boolean;
   /** Its judged transaction is still open, or still holds locks. */
   sameTransaction: boolean;
+  /** The statement that it ran when it was judged still runs; left out of a prepared transaction. */
+  sameStatement?: boolean;
   /** Former direct waiters that the victim still blocks. */
   stillBlocked: readonly NodeKey[];
   /** Former direct waiters that somebody else blocks now, and who. */

@@ -162,7 +162,8 @@ function decidedRule(rule: CompiledRule, node: NodeKey, { decisions, circumstanc
   return decision === undefined ? [] : [decidedOnly(rule, { decision, mode })];
 }
 
-function personOf(session: Session, show: Question["show"]): Person {
+/** A session for people and programs, its statement as it may be shown. */
+export function personOf(session: Session, show: Question["show"]): Person {
   const { kind, pid, sessionId, user, database, application, client, backendType, state, stateMs, query } = session;
   const { transaction } = session;
   const open = transaction.kind === "open" ? transaction : null;

@@ -34,6 +34,9 @@ const always: readonly Shield[] = [
       : null,
 ];
 
+/** Whom nothing lifts, not even somebody who asks by hand. */
+export const alwaysProtected: Protection = protectionBy(always.map((shield) => ["always", shield]));
+
 /** Of a prepared transaction only its owner and its database are known; the rest belonged to a client. */
 const ofPrepared: ReadonlySet<string> = new Set(["superuser", "user", "database"]);
 
@@ -63,6 +66,10 @@ export function compileProtection(protect: Config["protect"], patterns: Patterns
     if (list === undefined || list.length === 0) continue;
     shields.push([name, listed(name, read, compile(list))]);
   }
+  return protectionBy(shields);
+}
+
+function protectionBy(shields: readonly (readonly [string, Shield])[]): Protection {
   return (session) => {
     for (const [name, shield] of shields) {
       if (session.role === "prepared" && !ofPrepared.has(name)) continue;

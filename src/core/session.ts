@@ -88,11 +88,11 @@ export function transactionKey(session: Session): string | null {
 }
 
 /** The two states in which a transaction stays open while its client does nothing. */
-export function isIdleInTransaction(session: Session): boolean {
+export function isIdleInTransaction(session: Pick<Session, "state">): boolean {
   return session.state === "idle in transaction" || session.state === "idle in transaction (aborted)";
 }
 
 /** A cancel would do nothing: no statement runs. The server answers true all the same. */
-export function isIdle(session: Session): boolean {
+export function isIdle(session: Pick<Session, "state">): boolean {
   return session.state === "idle" || isIdleInTransaction(session);
 }

@@ -1,14 +1,18 @@
 import type { LoadedConfig } from "../config/load.ts";
 import type { Scope } from "../core/explanation.ts";
+import type { Found, HandResult } from "./by-hand.ts";
 import { explainLook, lookToExplain, scopeOf, type TargetExplanation } from "./explain.ts";
+import { answerByHand, answerFind, type HandKit, type HandRequest } from "./hand-requests.ts";
 import { failureReport, failureText, type LookReport, reportOf } from "./once-report.ts";
+import { unlessAborted } from "./turns.ts";
 import type { Watch } from "./watch.ts";
 
 /** What a command asks of the running daemon, through control.sock. */
 export type Request =
   | Readonly<{ command: "once" }>
   | Readonly<{ command: "status" }>
-  | Readonly<{ command: "explain"; scope: Scope }>;
+  | Readonly<{ command: "explain"; scope: Scope }>
+  | HandRequest;
 
 export type StatusAnswer = Readonly<{
   pid: number;
@@ -25,12 +29,16 @@ export type Answers = Readonly<{
   once: readonly LookReport[];
   status: StatusAnswer;
   explain: readonly TargetExplanation[];
+  find: Found;
+  byHand: HandResult;
 }>;
 
 export type ControlContext = Readonly<{
   file: string;
   watched(): readonly Readonly<{ name: string; watch: Watch }>[];
   loaded(): Pick<Extract<LoadedConfig, { kind: "ok" }>, "config" | "digest">;
+  /** For whoever acts by hand. */
+  hand: HandKit;
 }>;
 
 /** Answers the requests of other commands; an unknown one is an error that the client shows. */
@@ -47,6 +55,10 @@ export function controlHandler(
         return Promise.all(context.watched().map(({ name, watch }) => explained(name, watch, { message, signal })));
       case "status":
         return statusOf(context);
+      case "find":
+        return answerFind({ message, watched: context.watched(), signal });
+      case "byHand":
+        return answerByHand({ message, watched: context.watched(), signal }, context.hand);
       default:
         throw new Error(`this daemon does not know the command ${JSON.stringify(command)}; is it the same version?`);
     }
@@ -75,13 +87,6 @@ async function explained(target: string, watch: Watch, { message, signal }: Aske
   } catch (error) {
     return { target, error: failureText(error) };
   }
-}
-
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
-  return Promise.race([promise, aborted]);
 }
 
 function statusOf({ watched, loaded, file }: ControlContext): StatusAnswer {

@@ -164,6 +164,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       file: options.file,
       watched: () => [...watched].map(([name, one]) => ({ name, watch: one.watch })),
       loaded: () => loaded,
+      hand: { write: journal.write, newId, now, log },
     }),
   );
   await notifier.ready(status());

@@ -11,9 +11,10 @@ export type TargetExplanation = Explanation | Readonly<{ target: string; error: 
 
 /** A look, and what stands around it. */
 export type Explainable = Readonly<{ snapshot: Snapshot; standing: Omit<Interlude, "link" | "signal"> }>;
+type Looking = Omit<Interlude, "link"> & Readonly<{ link: Pick<Interlude["link"], "read"> }>;
 
 /** A look of its own at everybody and every lock; nothing comes of it but the answer. */
-export async function lookToExplain({ link, signal, ...standing }: Interlude): Promise<Explainable> {
+export async function lookToExplain({ link, signal, ...standing }: Looking): Promise<Explainable> {
   return {
     snapshot: await link.read({ sessions: "all", prepared: standing.settings.prepared, locks: true }, signal),
     standing,

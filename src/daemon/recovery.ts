@@ -1,3 +1,4 @@
+import { isByHand } from "../core/by-hand-outcome.ts";
 import type { Outcome } from "../core/decision.ts";
 import { subjectText } from "../core/news.ts";
 import type { Intent } from "../core/recovery.ts";
@@ -65,6 +66,10 @@ async function whatBecameOf({ at, decision }: Intent, link: Link, now: Date, sig
   const ago = spokenDuration(now.getTime() - Date.parse(at));
   const proof = await link.prove(decision.evidence, signal);
   const tail = `Lockwarden ended ${ago} ago between the intent and its outcome, and does not know whether the signal went out`;
+  if (isByHand(decision)) {
+    const text = `the session ${proof.alive ? "is still there, and nothing more is sent to it" : "is gone"}; ${tail}`;
+    return { ...nothing, kind: "unknown", text };
+  }
   if (!proof.sameTransaction) return { ...nothing, kind: "unknown", text: `the transaction is gone; ${tail}` };
   return { ...nothing, kind: "unknown", text: `the transaction is still there, and is judged anew; ${tail}` };
 }

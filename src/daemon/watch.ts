@@ -42,10 +42,10 @@ export type WatchContext = Readonly<{
   signal: AbortSignal;
 }>;
 
-/** What is there between two looks: enough to look and to judge, nothing to act or to remember with. */
+/** What is there between two looks: nothing to remember with, and only the executor acts. */
 export type Interlude = Readonly<{
   settings: Settings;
-  link: Pick<Link, "read">;
+  link: Pick<Link, "read" | "act" | "prove" | "probe">;
   history: History;
   leader: boolean;
   paused: boolean;

@@ -370,7 +370,7 @@ for (const { major, postgres, here, prepared: actor } of made) {
     const text = forVersion(actStatements, here.connection.versionNumber);
     const moment = "2026-01-01T00:00:00.000001Z";
     const identity = ["1", "terminate", moment, moment, null, "active", null, null];
-    const values = [...identity, "1", [], [], [], [], [], null, null, null, null, ["VACUUM"], []];
+    const values = [...identity, "1", [], [], [], [], [], null, null, null, null, ["VACUUM"], [], "f"];
     const plan = (await here.connection.query(`explain (verbose, costs off) ${text}`, values, quiet))
       .map((row) => row["QUERY PLAN"] ?? "")
       .join("\n");

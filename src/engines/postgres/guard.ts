@@ -36,9 +36,10 @@ select case $2::text when 'terminate' then pg_catalog.pg_terminate_backend(a.pid
                      when 'cancel' then pg_catalog.pg_cancel_backend(a.pid) end as sent
   from judged as j cross join lateral pg_catalog.pg_stat_get_activity(j.pid) as a
  where a.pid = j.pid and a.backend_start = $3::timestamptz
-   and a.xact_start is not distinct from $4::timestamptz and a.backend_xid is not distinct from $5::text::xid
-   and case when a.state in ('active', 'idle', 'idle in transaction', 'idle in transaction (aborted)') then a.state
-            when a.state <> 'disabled' then 'other' end = $6::text
+   and ($21::bool
+     or a.xact_start is not distinct from $4::timestamptz and a.backend_xid is not distinct from $5::text::xid
+    and case when a.state in ('active', 'idle', 'idle in transaction', 'idle in transaction (aborted)') then a.state
+             when a.state <> 'disabled' then 'other' end = $6::text)
    and ($7::timestamptz is null or a.state_change = $7::timestamptz)
    and ($8::timestamptz is null or a.query_start = $8::timestamptz)
    and ($2::text <> 'cancel' or a.state = 'active')
@@ -78,11 +79,12 @@ export async function act(connection: Connection, order: Order, signal: AbortSig
     const edges = guard.blocks?.edges ?? [];
     const counts = edges.map((edge) => (edge.counts ? "t" : "f"));
     const locks = lockValues({ victim, evidence, guard, edges });
-    const values = [...identityValues(action, victim, guard), ...locks, commands, counts];
+    const sessionOnly = guard.sessionOnly === true ? "t" : "f";
+    const values = [...identityValues(action, victim, guard), ...locks, commands, counts, sessionOnly];
     const sql = forVersion(actStatements, connection.versionNumber);
     const [row] = await connection.query(sql, values, signal);
     if (row?.["sent"] === "t") return { kind: "sent" };
-    const after = await afterwards(connection, victim, signal);
+    const after = await afterwards(connection, victim, guard, signal);
     if (row === undefined || after === "gone") return { kind: after };
     return failed(`the server could not signal process ${victim.pid}; its log says why`);
   } catch (error) {
@@ -107,12 +109,13 @@ function judgeable(evidence: Evidence, guard: Guard): Victim | string {
   const { pid, identity, state, transaction } = session;
   if (pid === null || !/^[1-9][0-9]*$/.test(pid)) return `the session has no process id (got ${pid ?? "none"})`;
   if (identity === "" || Number.isNaN(Date.parse(identity))) return `the start of session ${pid} is unknown`;
+  if (session.own) return `session ${pid} is Lockwarden's own`;
+  if (guard.sessionOnly === true) return { pid, identity, session };
   if (state === null) return `the state of session ${pid} is unknown`;
   const unknown = transaction.kind === "unknown" || (transaction.kind === "open" && transaction.startedAt === null);
   if (unknown) return `the transaction of session ${pid} is unknown`;
   if (guard.sinceState && session.stateAt === null) return `the last change of state of session ${pid} is unknown`;
   if (guard.sinceQuery && session.queryAt === null) return `the start of the statement of session ${pid} is unknown`;
-  if (session.own) return `session ${pid} is Lockwarden's own`;
   return { pid, identity, session };
 }
 
@@ -154,12 +157,18 @@ function lockValues({ victim, evidence, guard: { blocks, waits }, edges }: Locke
   ];
 }
 
-async function afterwards(connection: Connection, victim: Victim, signal: AbortSignal): Promise<"gone" | "changed"> {
+async function afterwards(
+  connection: Connection,
+  victim: Victim,
+  guard: Guard,
+  signal: AbortSignal,
+): Promise<"gone" | "changed"> {
   const [row] = await connection
     .query(afterwardsSql, [victim.pid, victim.identity], signal)
     .catch((error: unknown) => (signal.aborted ? Promise.reject(error) : [{ without_transaction: "f" }]));
   if (row === undefined) return "gone";
-  const ended = victim.session.transaction.kind === "open" && row["without_transaction"] === "t";
+  const ended =
+    guard.sessionOnly !== true && victim.session.transaction.kind === "open" && row["without_transaction"] === "t";
   return ended ? "gone" : "changed";
 }
 

@@ -6,7 +6,8 @@ import { lockText } from "./lock-rows.ts";
 // Autocommit, one after the other: inside a transaction the activity would stand still.
 const victimSql = `/* lockwarden:prove */
 select a.backend_start = $2::timestamptz as alive,
-       a.backend_start = $2::timestamptz and a.xact_start = $3::timestamptz as same_transaction
+       a.backend_start = $2::timestamptz and a.xact_start = $3::timestamptz as same_transaction,
+       a.backend_start = $2::timestamptz and a.query_start = $4::timestamptz and a.state = 'active' as same_statement
   from pg_catalog.pg_stat_get_activity($1::int4) as a where a.pid = $1::int4`;
 
 // Its locks are there a little longer than its place in the list.
@@ -67,6 +68,7 @@ export async function prove(connection: Connection, evidence: Evidence, signal: 
   return {
     alive: row !== undefined && row["alive"] !== "f",
     sameTransaction,
+    ...(victim.kind === "prepared" ? {} : { sameStatement: row?.["same_statement"] === "t" }),
     stillBlocked: [...new Set(still.map((wait) => wait.waiter))],
     next: await describe(connection, others, signal),
     ms: Math.round(performance.now() - began),
@@ -80,7 +82,9 @@ async function readVictim(
 ): Promise<Row | undefined> {
   const prepared = victim.kind === "prepared";
   const startedAt = !prepared && victim.transaction.kind === "open" ? victim.transaction.startedAt : null;
-  const values = prepared ? [victim.transactionId, victim.gid] : [victim.pid, victim.identity, startedAt];
+  const values = prepared
+    ? [victim.transactionId, victim.gid]
+    : [victim.pid, victim.identity, startedAt, victim.queryAt];
   const [row] = await connection.query(prepared ? preparedSql : victimSql, values, signal);
   return row;
 }

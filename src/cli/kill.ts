@@ -1,0 +1,52 @@
+import { readKillStatement } from "../core/handle.ts";
+import { quietText } from "../daemon/log-line.ts";
+import { byHand, handOptions } from "./by-hand.ts";
+import type { CommandSpec } from "./command.ts";
+import { exitCodes } from "./output.ts";
+
+const session = { name: "<session>", describe: "'PID,SESSIONID', as tree and explain print it" };
+
+export const kill: CommandSpec = {
+  name: "kill",
+  summary: "ends one session by hand: cancels its statement, then terminates it; asks first",
+  arguments: [session],
+  options: [{ flags: "--immediate", describe: "terminates it at once, without a cancel" }, ...handOptions],
+  config: true,
+  json: true,
+  run: (given, output) => {
+    const [written = ""] = given.arguments;
+    const way = given.options["immediate"] === true ? "immediate" : "gentle";
+    return byHand({ command: "kill", session: written, way, given, output });
+  },
+};
+
+export const cancel: CommandSpec = {
+  name: "cancel",
+  summary: "cancels what one session runs, by hand; asks first",
+  arguments: [session],
+  options: handOptions,
+  config: true,
+  json: true,
+  run: (given, output) => {
+    const [written = ""] = given.arguments;
+    return byHand({ command: "cancel", session: written, way: "cancel", given, output });
+  },
+};
+
+export const sql: CommandSpec = {
+  name: "sql",
+  summary: "kill in SQL: ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE]",
+  arguments: [{ name: "<statement>", describe: "that statement, in one argument" }],
+  options: handOptions,
+  config: true,
+  json: true,
+  run: async (given, output) => {
+    const read = readKillStatement(given.arguments[0] ?? "");
+    if (typeof read !== "string") {
+      const way = read.immediate ? "immediate" : "gentle";
+      return await byHand({ command: "sql", session: read.session, way, given, output });
+    }
+    output.err(quietText(`lockwarden sql: ${read}`));
+    return exitCodes.usage;
+  },
+};

@@ -1,0 +1,176 @@
+import { byHandRule } from "./by-hand-outcome.ts";
+import type { ActDecision, Signal } from "./decision.ts";
+import { personOf } from "./explain.ts";
+import type { Person, Standing } from "./explanation.ts";
+import { alwaysProtected, type Protection } from "./guards.ts";
+import type { Handle } from "./handle.ts";
+import { incidentKey, sessionIdentity } from "./history.ts";
+import { isIdle, type Session } from "./session.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { few, namesIn, standingOf } from "./standing.ts";
+import { unreachable } from "./unreachable.ts";
+import { type WaitGraph, waitGraph } from "./wait-graph.ts";
+
+/** What somebody wants of a session. `gentle`: its statement is cancelled before it is ended. */
+export type Way = "cancel" | "gentle" | "immediate";
+
+/** `identity`: of the session that was shown; null: none was shown yet. */
+export type Asked = Handle & Readonly<{ identity: string | null; way: Way; lift: boolean }>;
+
+/** What is shown before anything is done. */
+export type Picture = Readonly<{
+  target: string;
+  at: string;
+  identity: string;
+  person: Person;
+  standing: Standing;
+  /** Who waits behind it, the nearest first, by name. */
+  behind: readonly string[];
+  /** What protects it, and was lifted by name. */
+  lifted: string | null;
+}>;
+
+/** `gone`: it has ended. `unseen`: it may be there, hidden from our role. `idle`: there is nothing to cancel. */
+export type Sighting =
+  | Readonly<{ kind: "gone" | "unseen"; text: string }>
+  | Readonly<{ kind: "refused" | "idle"; text: string; picture: Picture }>
+  | Readonly<{ kind: "found"; picture: Picture; session: Session }>;
+
+export type Circumstances = Readonly<{ protection: Protection; show(query: string): string | null }>;
+
+const mostNamed = 5;
+const mostKept = 100;
+
+export function stepsOf(way: Way): readonly Signal[] {
+  switch (way) {
+    case "cancel":
+      return ["cancel"];
+    case "gentle":
+      return ["cancel", "terminate"];
+    case "immediate":
+      return ["terminate"];
+    default:
+      return unreachable(way);
+  }
+}
+
+/** Whether that very session is there in a look at everybody, and may be touched. */
+export function sight(snapshot: Snapshot, asked: Asked, { protection, show }: Circumstances): Sighting {
+  const session = snapshot.sessions.find((one) => isAsked(one, asked));
+  if (session === undefined) return absent(snapshot, asked);
+  const shield = protection(session);
+  const picture = pictureOf(snapshot, session, { show, lifted: asked.lift ? (shield?.reason.text ?? null) : null });
+  const never = alwaysProtected(session);
+  if (never !== null) return { kind: "refused", text: `it ${never.reason.text}, and nothing lifts that`, picture };
+  if (shield !== null && !asked.lift) {
+    const { text } = shield.reason;
+    const what = text.startsWith("its ") ? text : `it ${text}`;
+    return { kind: "refused", text: `${what}; --lift-protection lifts that`, picture };
+  }
+  if (asked.way === "cancel" && !isCancelable(session)) return { kind: "idle", text: idleText(session), picture };
+  return { kind: "found", picture, session };
+}
+
+/** The server answers true to any cancel; only a running statement feels it. */
+export function isCancelable({ state }: Session): boolean {
+  return state === "active";
+}
+
+function isAsked(session: Session, { pid, sessionId, identity }: Asked): boolean {
+  return session.pid === pid && session.sessionId === sessionId && (identity ?? session.identity) === session.identity;
+}
+
+function absent({ sessions, target, gaps }: Snapshot, { pid, sessionId }: Asked): Sighting {
+  const [now] = sessions.filter((one) => one.pid === pid);
+  const who = sessionId === "" ? `process ${pid}` : `${pid},${sessionId}`;
+  if (now?.identity === "")
+    return { kind: "unseen", text: `process ${pid} is hidden from our role; grant it pg_read_all_stats` };
+  if (now !== undefined) return { kind: "gone", text: `the session of process ${pid} is ${pid},${now.sessionId} now` };
+  // Whoever is hidden and stands in nobody's way is not listed at all.
+  if (gaps.length > 0) return { kind: "unseen", text: `${who} does not show on ${target}; ${gaps.join("; ")}` };
+  return { kind: "gone", text: `no client of ${target} is ${who}: it has ended, or is a process of the server's own` };
+}
+
+function idleText(session: Session): string {
+  const why = isIdle(session)
+    ? `it is ${session.state ?? "idle"} and runs no statement`
+    : session.state === null
+      ? "whether it runs a statement does not show, as track_activities is off for it"
+      : "it runs no statement that a cancel reaches";
+  return `there is nothing to cancel: ${why}; to end the session: kill`;
+}
+
+type Shown = Readonly<{ show: Circumstances["show"]; lifted: string | null }>;
+
+function pictureOf(snapshot: Snapshot, session: Session, { show, lifted }: Shown): Picture {
+  const graph = waitGraph(snapshot);
+  const nameOf = namesIn(snapshot);
+  return {
+    target: snapshot.target,
+    at: snapshot.at,
+    identity: session.identity,
+    person: personOf(session, show),
+    standing: standingOf(session.key, { snapshot, graph, nameOf }),
+    behind: behindIt(snapshot, session, graph, mostNamed).map(({ waiter }) => nameOf(waiter)),
+    lifted,
+  };
+}
+
+function behindIt(snapshot: Snapshot, { key }: Session, graph: WaitGraph, most: number) {
+  return graph.behind(key, new Set((snapshot.waits ?? []).map(({ locktype }) => locktype)), most);
+}
+
+export type Deciding = Readonly<{
+  action: Signal;
+  step: number;
+  /** Digest of the config. */
+  config: string;
+  /** Who asked. */
+  by: string;
+  protectMaintenance: boolean;
+  /** A cancel was passed over, as it would do nothing. */
+  skippedCancel: boolean;
+}>;
+
+/** The one way in which an act comes from a person and not from a rule: it is about the session alone. */
+export function handDecision(
+  snapshot: Snapshot,
+  session: Session,
+  { action, step, config, by, protectMaintenance, skippedCancel }: Deciding,
+): ActDecision & { action: Signal } {
+  const behind = behindIt(snapshot, session, waitGraph(snapshot), mostKept);
+  const people = new Map(snapshot.sessions.map((one) => [one.key, one]));
+  const waiters = behind.map(({ waiter }) => people.get(waiter)).filter((one) => one !== undefined);
+  const names = waiters.map(({ pid }) => pid ?? "?");
+  const whom = names.length === 0 ? "blocks nobody" : `blocks ${few(names)}`;
+  const skipped = skippedCancel ? "; the cancel is passed over: no statement runs" : "";
+  return {
+    kind: "act",
+    incident: incidentKey(byHandRule, sessionIdentity(session)),
+    rule: byHandRule,
+    config,
+    evidence: {
+      at: snapshot.at,
+      serverId: snapshot.serverId,
+      victim: session,
+      holds: (snapshot.holds ?? []).filter(({ holder }) => holder === session.key).slice(0, mostKept),
+      waits: behind.map(({ wait }) => wait),
+      waiters,
+    },
+    reason: {
+      code: "by-hand",
+      text: `asked for by ${by}: ${session.state ?? "its state does not show"}, ${whom}${skipped}`,
+      facts: { by, state: session.state, stateMs: session.stateMs, waiters: waiters.length },
+    },
+    step,
+    action,
+    guard: {
+      sinceState: false,
+      sinceQuery: false,
+      blocks: null,
+      waits: null,
+      notMaintenance: protectMaintenance,
+      sessionOnly: true,
+    },
+  };
+}
