@@ -1,11 +1,14 @@
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { Scope } from "../core/explanation.ts";
+import { pausedText } from "../core/pause.ts";
 import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/explain.ts";
+import { standingSwitch } from "../daemon/kill-switch.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { failureText } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { engineFor } from "../engines/registry.ts";
+import { readPausedFile } from "../paused-file.ts";
 import { askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
@@ -57,16 +60,24 @@ async function live(asking: Asking): Promise<readonly TargetExplanation[]> {
     const answer = await askDaemon(stateDir, { command: "explain", scope });
     if (answer !== null) return answer;
   }
-  return Promise.all(config.targets.map((target) => lookAt(target, asking)));
+  const found = await readPausedFile(stateDir);
+  // Who may not look into the folder is told so already.
+  const denied = found.kind === "unreadable" && found.code === "EACCES";
+  const { state } = standingSwitch(denied ? { kind: "none" } : found, new Date());
+  if (state !== null) asking.warn(pausedText(state));
+  return Promise.all(config.targets.map((target) => lookAt(target, { ...asking, paused: state !== null })));
 }
 
-async function lookAt(target: Target, { config, digest, scope }: Asking): Promise<TargetExplanation> {
+async function lookAt(
+  target: Target,
+  { config, digest, scope, paused }: Asking & Readonly<{ paused: boolean }>,
+): Promise<TargetExplanation> {
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
   try {
     const link = await engineFor(target).connect(target, signal);
     try {
-      const look = await lookToExplain({ ...stranger, settings, link, signal });
+      const look = await lookToExplain({ ...stranger, paused, settings, link, signal });
       return await explainLook(look, { scope, basis: "first look" });
     } finally {
       await link.close();

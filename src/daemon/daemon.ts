@@ -5,13 +5,16 @@ import { renderMistake } from "../config/mistake.ts";
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
+import { pausedText } from "../core/pause.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
+import { readPausedFile } from "../paused-file.ts";
 import { queryText } from "../query-text.ts";
 import { ownStateDir, type StateDir } from "../state-dir.ts";
 import { controlHandler } from "./control.ts";
 import { journalGate } from "./journal-gate.ts";
+import { createKillSwitch } from "./kill-switch.ts";
 import type { Log } from "./log-port.ts";
 import { createPulse, feedWatchdog } from "./pulse.ts";
 import { createRecorder } from "./recorder.ts";
@@ -83,6 +86,21 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
   await live("start", "the daemon starts");
+  const killSwitch = createKillSwitch({
+    stateDir,
+    found: await readPausedFile(stateDir),
+    journal,
+    log,
+    shout,
+    changed: () => {
+      void notifier.status(status());
+      // Whom it was spared for is looked at now, not when a look is due anyway.
+      if (killSwitch.state() === null) for (const { watch: one } of watched.values()) one.wake();
+    },
+    newId,
+    now,
+    signal: stopping.signal,
+  });
   const recorder = createRecorder({ stateDir, config: () => loaded.config, log, run: newId(), now });
 
   const pulse = createPulse();
@@ -95,7 +113,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       engine: engineFor(target),
       journal,
       tell: teller.tell,
-      paused: () => false,
+      gate: killSwitch.gate,
       recover: (link, until) => lookInto(link, target.name, until),
       record: recorder.look,
       log,
@@ -112,18 +130,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     one?.stop.abort(new Error("this target is not watched any more"));
     await one?.watch.ended;
   };
+  const status = (): string => {
+    const paused = killSwitch.state();
+    const parts = [...watched].map(([name, one]) => `${name}: ${one.watch.state().sentence}`);
+    return [loaded.config.mode, ...(paused === null ? [] : [pausedText(paused)]), ...parts].join("; ");
+  };
+  await killSwitch.begin();
   for (const target of loaded.config.targets) begin(target);
   await giveUp(loaded.config.targets.map((target) => target.name));
 
-  const status = (): string => {
-    const parts = [...watched].map(([name, one]) => `${name}: ${one.watch.state().sentence}`);
-    return [loaded.config.mode, ...parts].join("; ");
-  };
   owned.serve(
     controlHandler({
       file: options.file,
       watched: () => [...watched].map(([name, one]) => ({ name, watch: one.watch })),
       loaded: () => loaded,
+      load,
+      killSwitch,
+      journal,
+      undelivered: teller.waiting,
     }),
   );
   await notifier.ready(status());

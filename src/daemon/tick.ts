@@ -10,7 +10,7 @@ import type { Snapshot } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
-import { type Carried, execute, NotJournalled } from "../executor.ts";
+import { type Carried, execute, type Gate, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
 import type { TickedLook } from "./recorder.ts";
@@ -25,6 +25,8 @@ export type TickContext = Readonly<{
   memory: Memory;
   leader: boolean;
   paused: boolean;
+  /** The same, at the moment when a signal goes out. */
+  gate: Gate;
   journal: Readonly<{ works(): boolean; write(event: JournalEvent): Promise<void> }>;
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   /** One line per action, for the log. */
@@ -163,7 +165,7 @@ async function actOn(
   context: TickContext,
   snapshot: Snapshot,
 ): Promise<Judgement> {
-  const { settings, link, journal, newId, now, alive, signal } = context;
+  const { settings, link, gate, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
   const told = context.memory.history.incidents.get(decision.incident)?.told ?? null;
   const begun = performance.now();
@@ -177,6 +179,7 @@ async function actOn(
       now,
       verifyMs,
       probe: probeOf(decision, settings),
+      gate,
       alive,
       signal,
     });
@@ -187,7 +190,7 @@ async function actOn(
   }
   const atMs = snapshot.atMs + (performance.now() - begun);
   if (probeOf(decision, settings) !== null)
-    context.memory.history = afterProbe(context.memory.history, decision.rule, "spared" in carried ? atMs : null);
+    context.memory.history = afterProbe(context.memory.history, decision.rule, isByProbe(carried) ? atMs : null);
   if ("spared" in carried) return await tell(carried.spared, context, snapshot);
   const { outcome } = carried;
   context.report(
@@ -199,6 +202,10 @@ async function actOn(
   const news = newsOfOutcome(decision, outcome, last, told !== null);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
+}
+
+function isByProbe(carried: Carried): boolean {
+  return "spared" in carried && carried.spared.kind === "spare" && carried.spared.by === "probe";
 }
 
 /** Its rule's probe spares: it takes its time at the next look, and need not be asked again before. */

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Target } from "../config/schema.ts";
 import { afterReconnect, type History, noHistory } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
+import type { Gate } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
@@ -18,7 +19,7 @@ export type WatchContext = Readonly<{
   engine: Engine<Target>;
   journal: JournalGate;
   tell(notice: Notice, channels: readonly string[] | undefined): void;
-  paused(): boolean;
+  gate: Gate;
   /** Looks into what a crash left open, once a connection is there. */
   recover(link: Link, signal: AbortSignal): Promise<void>;
   /** `connection` is another after every reconnect. */
@@ -41,7 +42,15 @@ export type Interlude = Readonly<{
   signal: AbortSignal;
 }>;
 
-export type WatchState = Readonly<{ connected: boolean; leader: boolean; sentence: string }>;
+type Standing = Readonly<{ connected: boolean; leader: boolean; sentence: string; server: string | null }>;
+
+export type WatchState = Standing &
+  Readonly<{
+    /** Since the last look that succeeded; null: none has. */
+    lookedAgoMs: number | null;
+    /** Until the next look, or the next try to connect; null: none is planned. */
+    nextInMs: number | null;
+  }>;
 
 export type Watch = Readonly<{
   /** Ends when the signal aborts. */
@@ -76,7 +85,9 @@ export function watch(context: WatchContext): Watch {
   /** The right to act is ours, as long as this connection lasts. */
   let held = false;
   let wasFollower = false;
-  let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
+  let state: Standing = { connected: false, leader: false, sentence: "not connected yet", server: null };
+  let lookedAt: number | null = null;
+  let untilDue = (): number => 0;
   const asked: Asker[] = [];
   const questions: Question[] = [];
   let woken = false;
@@ -90,6 +101,7 @@ export function watch(context: WatchContext): Watch {
   /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
   const rest = async (leftMs: () => number): Promise<boolean> => {
     const ring = bell;
+    untilDue = leftMs;
     for (let left = leftMs(); left > 0 && !ring.signal.aborted && !signal.aborted; left = leftMs()) {
       // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
       const piece = Math.min(left, longestSleepMs);
@@ -114,12 +126,13 @@ export function watch(context: WatchContext): Watch {
         link,
         memory,
         leader: state.leader,
-        paused: context.paused(),
+        paused: context.gate.paused(),
         report,
         record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
       for (const one of answering) one.resolve({ result, lacking });
+      lookedAt = result.lookedAt;
       say(result.sentence);
       sayGaps(result.snapshot.gaps);
       once.clear("look");
@@ -137,10 +150,10 @@ export function watch(context: WatchContext): Watch {
     for (let next = questions.shift(); next !== undefined; next = questions.shift()) {
       expect(0);
       const { history } = memory;
-      const { journal, paused } = context;
+      const { journal, gate } = context;
       const { leader } = state;
       try {
-        await next.ask({ settings: settings(), link, history, leader, paused: paused(), journal, signal });
+        await next.ask({ settings: settings(), link, history, leader, paused: gate.paused(), journal, signal });
       } catch (error) {
         next.reject(error);
         if (error instanceof LinkLost || signal.aborted) throw error;
@@ -215,7 +228,7 @@ export function watch(context: WatchContext): Watch {
       const { facts } = link;
       once.clear("away");
       log.info({ target: name, ...facts }, `connected to ${facts.version} as ${facts.role}`);
-      state = { ...state, connected: true };
+      state = { ...state, connected: true, server: facts.version };
       memory.history = afterReconnect(memory.history);
       connections++;
       await context.recover(link, signal);
@@ -270,7 +283,14 @@ export function watch(context: WatchContext): Watch {
   };
   return {
     ended: run(),
-    state: () => state,
+    state: () => {
+      const dueMs = untilDue();
+      return {
+        ...state,
+        lookedAgoMs: lookedAt === null ? null : performance.now() - lookedAt,
+        nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,
+      };
+    },
     lookNow: () =>
       new Promise((resolve, reject) => {
         asked.push({ resolve, reject });
