@@ -97,8 +97,8 @@ async function alone<Asked extends Pressing>(
 }
 
 function pressOn(killSwitch: KillSwitch, asked: Pressing): Promise<Answers["pause" | "resume"]> {
-  const press: Press = { by: asked.by, reason: asked.reason };
-  return asked.command === "pause" ? killSwitch.pause({ ...press, forMs: asked.forMs }) : killSwitch.resume(press);
+  const who: Press = { by: asked.by, reason: asked.reason };
+  return asked.command === "pause" ? killSwitch.pause({ ...who, forMs: asked.forMs }) : killSwitch.resume(who);
 }
 
 const nothing = (): undefined => undefined;

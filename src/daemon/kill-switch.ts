@@ -179,21 +179,22 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
 
 /** Why it failed, or did not end in time; null when it went well. */
 async function failure(promise: Promise<unknown>, withinMs: number): Promise<string | null> {
-  return Promise.race([
-    promise.then(
-      () => null,
-      (error: unknown) => errorText(error),
-    ),
-    after(withinMs).then(() => `no end of it within ${withinMs} ms; it goes on`),
-  ]);
+  const ended = promise.then(
+    () => null,
+    (error: unknown) => errorText(error),
+  );
+  return within(withinMs, ended, `no end of it within ${withinMs} ms; it goes on`);
 }
 
 async function settled(promises: ReadonlySet<Promise<unknown>>, withinMs: number): Promise<void> {
-  if (promises.size > 0) await Promise.race([Promise.allSettled(promises), after(withinMs)]);
+  const ended = Promise.allSettled(promises).then(() => undefined);
+  await within(withinMs, ended, undefined);
 }
 
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
+async function within<T>(ms: number, promise: Promise<T>, otherwise: T): Promise<T> {
+  let bound: NodeJS.Timeout | undefined;
+  const late = new Promise<T>((resolve) => {
+    bound = setTimeout(() => resolve(otherwise), ms);
   });
+  return Promise.race([promise, late]).finally(() => clearTimeout(bound));
 }

@@ -86,7 +86,7 @@ export function watch(context: WatchContext): Watch {
   let held = false;
   let wasFollower = false;
   let state: Standing = { connected: false, leader: false, sentence: "not connected yet", server: null };
-  let lookedAt: number | null = null;
+  let lastLookAt: number | null = null;
   let untilDue = (): number => 0;
   const asked: Asker[] = [];
   const questions: Question[] = [];
@@ -132,7 +132,7 @@ export function watch(context: WatchContext): Watch {
         alive: () => expect(0),
       });
       for (const one of answering) one.resolve({ result, lacking });
-      lookedAt = result.lookedAt;
+      lastLookAt = result.lookedAt;
       say(result.sentence);
       sayGaps(result.snapshot.gaps);
       once.clear("look");
@@ -287,7 +287,7 @@ export function watch(context: WatchContext): Watch {
       const dueMs = untilDue();
       return {
         ...state,
-        lookedAgoMs: lookedAt === null ? null : performance.now() - lookedAt,
+        lookedAgoMs: lastLookAt === null ? null : performance.now() - lastLookAt,
         nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,
       };
     },
