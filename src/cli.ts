@@ -1,24 +1,33 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { check } from "./cli/check.ts";
 import { type CommandSpec, defaultConfig, type Given } from "./cli/command.ts";
 import { demo } from "./cli/demo.ts";
 import { explain } from "./cli/explain.ts";
 import { grants } from "./cli/grants.ts";
+import { history } from "./cli/history.ts";
 import { cancel, kill, sql } from "./cli/kill.ts";
+import { notify } from "./cli/notify.ts";
 import { once } from "./cli/once.ts";
 import { type ExitCode, exitCodes, type Output, processOutput } from "./cli/output.ts";
+import { pause } from "./cli/pause.ts";
 import { replay } from "./cli/replay.ts";
+import { resume } from "./cli/resume.ts";
 import { run } from "./cli/run.ts";
 import { schema } from "./cli/schema.ts";
 import { snapshot } from "./cli/snapshot.ts";
+import { status } from "./cli/status.ts";
 import { test } from "./cli/test.ts";
 import { tree } from "./cli/tree.ts";
+import { version } from "./version.ts";
 
 const commands: readonly CommandSpec[] = [
   run,
   once,
+  pause,
+  resume,
+  status,
+  history,
   check,
   explain,
   tree,
@@ -29,6 +38,7 @@ const commands: readonly CommandSpec[] = [
   replay,
   test,
   grants,
+  notify,
   schema,
   demo,
 ];
@@ -99,9 +109,4 @@ function causes(error: unknown): string {
   const cause =
     error.cause instanceof Error && !error.message.includes(error.cause.message) ? `: ${causes(error.cause)}` : "";
   return `${error.message}${cause}`;
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

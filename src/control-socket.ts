@@ -13,6 +13,9 @@ export type Reply = Readonly<{ kind: "answer"; answer: unknown }> | Readonly<{ k
 
 export type ControlServer = Readonly<{ server: Server; serve(handler: Handler): void; stop(): Promise<void> }>;
 
+/** The owner of the folder starts, or runs one command: asking again soon helps. */
+export const notServing = "it takes no requests now, as it is starting or runs one command; try again";
+
 const longestRequest = 64 * 1024;
 const longestAnswer = 64 * 1024 * 1024;
 const mostConnections = 32;
@@ -71,7 +74,7 @@ async function converse(socket: Socket, handler: () => Handler | null, stopping:
 async function answer(line: string, handler: Handler | null, signal: AbortSignal): Promise<string> {
   try {
     const message: unknown = JSON.parse(line);
-    if (handler === null) throw new Error("it takes no requests now, as it is starting or runs one command; try again");
+    if (handler === null) throw new Error(notServing);
     const reply = JSON.stringify({ ok: true, answer: (await handler(message, signal)) ?? null });
     if (reply.length >= longestAnswer) throw new Error(`the answer of ${reply.length} characters is too long`);
     return `${reply}\n`;

@@ -7,6 +7,16 @@ import { spokenDuration } from "./core/spoken-duration.ts";
 import { unreachable } from "./core/unreachable.ts";
 import { type Link, LinkLost } from "./engines/engine.ts";
 
+/** The kill switch, asked right before a signal goes out: who judged may have taken seconds since. */
+export type Gate = Readonly<{
+  paused(): boolean;
+  /** Sends, unless it is paused: then null, and nothing was done. */
+  send<T>(act: () => Promise<T>): Promise<T> | null;
+}>;
+
+/** A person decides, whether it is paused or not. */
+export const openGate: Gate = { paused: () => false, send: (act) => act() };
+
 export type ExecutorContext = Readonly<{
   target: string;
   /** Who asked for it by hand; left out: a rule did. */
@@ -21,6 +31,7 @@ export type ExecutorContext = Readonly<{
   verifyMs: number;
   /** Of the rule; null: it has none. */
   probe: Probe | null;
+  gate: Gate;
   /** Shows the watchdog that verification goes on. */
   alive(): void;
   signal: AbortSignal;
@@ -34,7 +45,7 @@ export class NotJournalled extends Error {
 /** When the daemon stops in the middle, this long is left to see what became of it. */
 const lastLookMs = 500;
 
-/** The act carried out, or the decision that took its place because the rule's probe does not confirm it. */
+/** The act carried out, or the decision that took its place: the rule's probe does not confirm it, or it is paused. */
 export type Carried = Readonly<{ outcome: Outcome }> | Readonly<{ spared: Decision }>;
 
 /**
@@ -43,14 +54,16 @@ export type Carried = Readonly<{ outcome: Outcome }> | Readonly<{ spared: Decisi
  */
 export async function execute(decision: ActDecision & { action: Signal }, context: ExecutorContext): Promise<Carried> {
   const { action, evidence, guard } = decision;
-  const { probe, link, signal } = context;
+  const { probe, link, gate, signal } = context;
   signal.throwIfAborted();
   if (isByHand(decision) !== (decision.rule === byHandRule && context.by !== undefined))
     throw new Error("an act that is guarded by the session alone comes from a person, and every other from a rule");
+  if (gate.paused()) return { spared: spareByPause(decision) };
   // What it takes is no danger: the guarded statement judges the victim anew.
   const spared = probe === null ? null : spareByProbe(decision, await link.probe(probe, signal));
   context.alive();
   if (spared !== null) return { spared };
+  if (gate.paused()) return { spared: spareByPause(decision) };
   const id = context.newId();
   const by = context.by === undefined ? {} : { by: context.by };
   const stamp = () => ({ v: 1, id, at: context.now().toISOString(), target: context.target, ...by }) as const;
@@ -61,7 +74,13 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
   }
   const begun = performance.now();
   const late = lateAbort(signal, lastLookMs);
-  const sent = await send(() => link.act({ action, evidence, guard }, late.signal));
+  const sending = gate.send(() => send(() => link.act({ action, evidence, guard }, late.signal)));
+  if (sending === null) {
+    late.forget();
+    await context.write({ ...stamp(), event: "outcome", outcome: pausedOutcome }).catch(() => undefined);
+    return { spared: spareByPause(decision) };
+  }
+  const sent = await sending;
   const proof = sent.kind === "sent" || sent.kind === "uncertain" ? await verify(decision, context, late.signal) : null;
   late.forget();
   const outcome = await probeAgain(outcomeOf(decision, sent, proof, performance.now() - begun), context);
@@ -69,6 +88,21 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
   await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
   return { outcome };
 }
+
+/** Judged before the switch was pressed, and not yet sent. */
+function spareByPause({ guard: _guard, ...judged }: ActDecision): Decision {
+  const text = `${judged.reason.text}; paused by hand before the signal went out`;
+  return { ...judged, kind: "spare", by: "paused", reason: { ...judged.reason, code: "paused", text } };
+}
+
+/** The switch was pressed while the intent was being written: it is closed, as nothing was sent. */
+const pausedOutcome: Outcome = {
+  kind: "changed",
+  tookMs: 0,
+  freed: [],
+  next: null,
+  text: "Lockwarden was paused before the signal went out; nothing was sent",
+};
 
 /** After an act that had an effect; a probe that cannot be run any more takes nothing from the outcome. */
 async function probeAgain(outcome: Outcome, { probe, link, alive, signal }: ExecutorContext): Promise<Outcome> {

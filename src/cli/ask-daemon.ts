@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { request } from "../control-socket.ts";
+import { pausedText } from "../core/pause.ts";
 import type { Answers, Request } from "../daemon/control.ts";
 import { errorCode } from "../owned-file.ts";
 
@@ -43,6 +44,7 @@ export type Asking = Readonly<{
 export async function findDaemon(stateDir: string, { file, digest, warn, barred }: Asking): Promise<boolean> {
   const status = await askDaemon(stateDir, { command: "status" }, barred);
   if (status === null) return false;
+  if (status.paused !== null) warn(`the daemon (pid ${status.pid}) is ${pausedText(status.paused)}`);
   if (status.config !== digest) {
     const same = resolve(file) === status.file;
     const way = same ? "to make it read that, send it SIGHUP" : `its own is ${status.file}; ${otherConfig}`;

@@ -116,11 +116,12 @@ function stateGroup(state: StateSurvey, digest: string): Group {
 function daemonFound({ daemon }: StateSurvey, digest: string): readonly Found[] {
   if (typeof daemon !== "object" || daemon === null || !("pid" in daemon) || !("config" in daemon)) return [];
   const mode = "mode" in daemon ? `, mode ${String(daemon.mode)}` : "";
+  const paused = "paused" in daemon && daemon.paused !== null ? ", paused" : "";
   const same = daemon.config === digest;
   const config = same
     ? "by this very config"
     : `by another config (digest ${String(daemon.config)}): ${String("file" in daemon ? daemon.file : "unknown")}, which SIGHUP makes it read anew`;
-  return [{ mark: "note", text: `a daemon runs there (pid ${String(daemon.pid)}${mode}), ${config}` }];
+  return [{ mark: "note", text: `a daemon runs there (pid ${String(daemon.pid)}${mode}${paused}), ${config}` }];
 }
 
 function isWarning({ mark }: Found): boolean {

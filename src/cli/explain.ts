@@ -2,12 +2,15 @@ import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { Scope } from "../core/explanation.ts";
 import { historyFrom, type Past } from "../core/journal-past.ts";
+import { pausedText } from "../core/pause.ts";
 import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/explain.ts";
+import { standingSwitch } from "../daemon/kill-switch.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { failureText } from "../daemon/once-report.ts";
 import { settingsFor } from "../daemon/settings.ts";
 import { engineFor } from "../engines/registry.ts";
 import { readPast } from "../journal-past.ts";
+import { readPausedFile } from "../paused-file.ts";
 import { askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
@@ -59,14 +62,20 @@ async function live(asking: Asking): Promise<readonly TargetExplanation[]> {
     const answer = await askDaemon(stateDir, { command: "explain", scope });
     if (answer !== null) return answer;
   }
+  const found = await readPausedFile(stateDir);
+  // Who may not look into the folder is told so already.
+  const denied = found.kind === "unreadable" && found.code === "EACCES";
+  const { state } = standingSwitch(denied ? { kind: "none" } : found, new Date());
+  if (state !== null) asking.warn(pausedText(state));
   // Without the right to read it nothing is known of earlier acts.
   const past = await readPast(stateDir, config.limits).catch((): Past => new Map());
-  return Promise.all(config.targets.map((target) => lookAt(target, { ...asking, past })));
+  const paused = state !== null;
+  return Promise.all(config.targets.map((target) => lookAt(target, { ...asking, past, paused })));
 }
 
 async function lookAt(
   target: Target,
-  { config, digest, scope, past }: Asking & Readonly<{ past: Past }>,
+  { config, digest, scope, past, paused }: Asking & Readonly<{ past: Past; paused: boolean }>,
 ): Promise<TargetExplanation> {
   const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
@@ -76,6 +85,7 @@ async function lookAt(
       const look = await lookToExplain({
         ...stranger,
         history: historyFrom(past, target.name, config.rules),
+        paused,
         settings,
         link,
         signal,

@@ -2,7 +2,9 @@ import { randomUUID } from "node:crypto";
 import { patterns } from "../config/patterns.ts";
 import type { Config, Target } from "../config/schema.ts";
 import { historyFrom, type Past } from "../core/journal-past.ts";
+import { pausedText } from "../core/pause.ts";
 import { type JournalGate, journalGate } from "../daemon/journal-gate.ts";
+import { type KillSwitch, standingSwitch } from "../daemon/kill-switch.ts";
 import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import type { Log } from "../daemon/log-port.ts";
@@ -15,6 +17,7 @@ import type { Missing } from "../engines/engine.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readPast } from "../journal-past.ts";
+import { readPausedFile } from "../paused-file.ts";
 import { ownStateDir } from "../state-dir.ts";
 import { type Asking, askDaemon, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
@@ -39,7 +42,7 @@ export const once: CommandSpec = {
     };
     const asked = await throughDaemon(stateDir, { file, digest: loaded.digest, warn });
     for (const { report, lacking } of asked ?? []) lack(report.target, lacking);
-    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir, lack }));
+    const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir, lack, warn }));
     if (typeof looks === "string") {
       output.err(`lockwarden once: ${looks}`);
       return exitCodes.failed;
@@ -57,17 +60,20 @@ async function throughDaemon(stateDir: string, asking: Asking): Promise<readonly
   return askDaemon(stateDir, { command: "once" });
 }
 
-type Circumstances = Readonly<{ digest: string; stateDir: string; lack: Lack }>;
+type Circumstances = Readonly<{ digest: string; stateDir: string; lack: Lack; warn(text: string): void }>;
 
 /** Tells what the role lacks, before what comes of it. */
 type Lack = (target: string, lacking: readonly Missing[]) => void;
 
 async function alone(
   config: Config,
-  { digest, stateDir, lack }: Circumstances,
+  { digest, stateDir, lack, warn }: Circumstances,
 ): Promise<readonly LookReport[] | string> {
   const owned = await ownStateDir(stateDir);
   if (owned.kind === "busy") return owned.text;
+  const found = await readPausedFile(stateDir);
+  const { state, gate } = standingSwitch(found, new Date());
+  if (state !== null) warn(`${pausedText(state)}; nobody is acted on`);
   const log = createLog({ level: "warn", pretty: true, destination: standardOutput(2) });
   const newId = (): string => randomUUID();
   const now = (): Date => new Date();
@@ -80,7 +86,7 @@ async function alone(
     });
     // Who was signalled before is not known then: nobody is.
     const safe: JournalGate = past === null ? { ...journal, works: () => false } : journal;
-    const context = { past: past ?? new Map(), journal: safe, config, digest, teller, log, newId, now, lack };
+    const context = { past: past ?? new Map(), journal: safe, gate, config, digest, teller, log, newId, now, lack };
     return await Promise.all(config.targets.map((target) => lookAt(target, context)));
   } finally {
     await teller.close(deliveryMs);
@@ -95,6 +101,7 @@ type Alone = Readonly<{
   /** Limits are those of the target, whoever acts on it. */
   past: Past;
   digest: string;
+  gate: KillSwitch["gate"];
   journal: JournalGate;
   teller: Teller;
   log: Log;
@@ -125,7 +132,7 @@ async function lookAt(
         link,
         memory: { history: historyFrom(past, name, config.rules) },
         leader,
-        paused: false,
+        paused: rest.gate.paused(),
         tell: teller.tell,
         report,
         alive: () => undefined,

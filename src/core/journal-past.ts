@@ -26,7 +26,8 @@ const fewest = 1_000;
 /** One event more. `keepMs`: how far back acts count. */
 export function followPast(past: Past, event: JournalEvent, keepMs: number): void {
   const { target } = event;
-  if (target === null) return;
+  // A person decided: that counts for no limit.
+  if (target === null || event.by !== undefined) return;
   if (event.event === "intent") followSent(pastOf(past, target), event, keepMs);
   if (event.event === "breaker") {
     const { code, facts } = event.reason;

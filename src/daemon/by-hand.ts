@@ -14,7 +14,7 @@ import type { Session } from "../core/session.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { unreachable } from "../core/unreachable.ts";
 import type { Link } from "../engines/engine.ts";
-import { execute, NotJournalled } from "../executor.ts";
+import { execute, NotJournalled, openGate } from "../executor.ts";
 import { maskDecision, queryText } from "../query-text.ts";
 import { failureText } from "./once-report.ts";
 import type { Settings } from "./settings.ts";
@@ -114,7 +114,19 @@ async function take(
   const raw = handDecision(snapshot, session, { action, step, skippedCancel, config: digest, by, protectMaintenance });
   const decision = maskDecision(raw, await queryText(settings.queryText));
   const alive = (): void => undefined;
-  const context = { target: target.name, by, link, write, newId, now, verifyMs, probe: null, alive, signal };
+  const context = {
+    target: target.name,
+    by,
+    link,
+    write,
+    newId,
+    now,
+    verifyMs,
+    probe: null,
+    gate: openGate,
+    alive,
+    signal,
+  };
   const carried = await execute(decision, context);
   if ("spared" in carried) throw new Error("an act by hand has no probe, and was spared by one");
   const { outcome } = carried;

@@ -1,45 +1,43 @@
-import type { LoadedConfig } from "../config/load.ts";
+import { longestDurationMs } from "../config/duration.ts";
 import type { Scope } from "../core/explanation.ts";
+import type { Press } from "../core/pause.ts";
 import type { Found, HandResult } from "./by-hand.ts";
 import { explainLook, lookToExplain, scopeOf, type TargetExplanation } from "./explain.ts";
 import { answerByHand, answerFind, type HandKit, type HandRequest } from "./hand-requests.ts";
+import type { KillSwitch, PauseAnswer, ResumeAnswer } from "./kill-switch.ts";
 import { failureReport, failureText, type LookReport, reportOf } from "./once-report.ts";
+import { type StatusAnswer, type StatusContext, statusOf } from "./status.ts";
 import { unlessAborted } from "./turns.ts";
 import type { Watch } from "./watch.ts";
 
 /** What a command asks of the running daemon, through control.sock. */
 export type Request =
   | Readonly<{ command: "once" }>
-  | Readonly<{ command: "status" }>
+  /** `disk`: compares the config's file with the config in force, which costs reading it. */
+  | Readonly<{ command: "status"; disk?: boolean }>
+  | (Readonly<{ command: "pause"; forMs: number | null }> & Press)
+  | (Readonly<{ command: "resume" }> & Press)
   | Readonly<{ command: "explain"; scope: Scope }>
   | HandRequest;
-
-export type StatusAnswer = Readonly<{
-  pid: number;
-  mode: string;
-  /** The digest of the config in force. */
-  config: string;
-  /** Its file, which a SIGHUP reads anew. */
-  file: string;
-  targets: readonly Readonly<{ target: string; connected: boolean; leader: boolean; sentence: string }>[];
-}>;
 
 /** What it answers to each. */
 export type Answers = Readonly<{
   once: readonly LookReport[];
   status: StatusAnswer;
+  pause: PauseAnswer;
+  resume: ResumeAnswer;
   explain: readonly TargetExplanation[];
   find: Found;
   byHand: HandResult;
 }>;
 
-export type ControlContext = Readonly<{
-  file: string;
-  watched(): readonly Readonly<{ name: string; watch: Watch }>[];
-  loaded(): Pick<Extract<LoadedConfig, { kind: "ok" }>, "config" | "digest">;
-  /** For whoever acts by hand. */
-  hand: HandKit;
-}>;
+export type ControlContext = Omit<StatusContext, "watched"> &
+  Readonly<{
+    watched(): readonly Readonly<{ name: string; watch: Watch }>[];
+    killSwitch: Pick<KillSwitch, "state" | "pause" | "resume">;
+    /** For whoever acts by hand. */
+    hand: HandKit;
+  }>;
 
 /** Answers the requests of other commands; an unknown one is an error that the client shows. */
 export function controlHandler(
@@ -54,7 +52,11 @@ export function controlHandler(
       case "explain":
         return Promise.all(context.watched().map(({ name, watch }) => explained(name, watch, { message, signal })));
       case "status":
-        return statusOf(context);
+        return statusOf(context, "disk" in message && message.disk === true);
+      case "pause":
+        return context.killSwitch.pause({ ...pressOf(message), forMs: durationOf(message) });
+      case "resume":
+        return context.killSwitch.resume(pressOf(message));
       case "find":
         return answerFind({ message, watched: context.watched(), signal });
       case "byHand":
@@ -89,8 +91,14 @@ async function explained(target: string, watch: Watch, { message, signal }: Aske
   }
 }
 
-function statusOf({ watched, loaded, file }: ControlContext): StatusAnswer {
-  const { config, digest } = loaded();
-  const targets = watched().map(({ name, watch }) => ({ target: name, ...watch.state() }));
-  return { pid: process.pid, mode: config.mode, config: digest, file, targets };
+/** Whoever may connect here is the folder's owner or root: what he calls himself is believed. */
+function pressOf(message: object): Press {
+  const by = "by" in message && typeof message.by === "string" ? message.by : "somebody unknown";
+  return { by, reason: "reason" in message && typeof message.reason === "string" ? message.reason : null };
+}
+
+/** What is no duration is a pause without an end: it must not fail, and must not end by itself. */
+function durationOf(message: object): number | null {
+  const ms = "forMs" in message ? message.forMs : null;
+  return typeof ms === "number" && ms > 0 && ms <= longestDurationMs ? ms : null;
 }

@@ -8,16 +8,19 @@ import type { DropCause } from "../core/carry-over.ts";
 import { type History, noHistory } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { followPast, historyFrom, type Past } from "../core/journal-past.ts";
+import { pausedText } from "../core/pause.ts";
 import { actMemoryMs } from "../core/remember.ts";
 import { sameValue } from "../core/same-value.ts";
 import { engineFor } from "../engines/registry.ts";
 import { openJournal } from "../journal.ts";
 import { readOpenIntents } from "../journal-lines.ts";
+import { readPausedFile } from "../paused-file.ts";
 import { queryText } from "../query-text.ts";
 import { ownStateDir, type StateDir } from "../state-dir.ts";
 import { type Absence, absenceOf } from "./absence.ts";
 import { controlHandler } from "./control.ts";
 import { followed, journalGate } from "./journal-gate.ts";
+import { createKillSwitch } from "./kill-switch.ts";
 import type { Log } from "./log-port.ts";
 import { createPulse, feedWatchdog } from "./pulse.ts";
 import { createRecorder } from "./recorder.ts";
@@ -100,6 +103,21 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
   await live("start", "the daemon starts");
+  const killSwitch = createKillSwitch({
+    stateDir,
+    found: await readPausedFile(stateDir),
+    journal,
+    log,
+    shout,
+    changed: () => {
+      void notifier.status(status());
+      // Whom it was spared for is looked at now, not when a look is due anyway.
+      if (killSwitch.state() === null) for (const { watch: one } of watched.values()) one.wake();
+    },
+    newId,
+    now,
+    signal: stopping.signal,
+  });
   const recorder = createRecorder({ stateDir, config: () => loaded.config, log, run: newId(), now });
 
   const pulse = createPulse();
@@ -126,7 +144,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       history,
       journal,
       tell: teller.tell,
-      paused: () => false,
+      gate: killSwitch.gate,
       recover: (link, until) => lookInto(link, target.name, until),
       record: recorder.look,
       log,
@@ -152,18 +170,24 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
     };
     return { name: target.name, history: ended() };
   };
+  const status = (): string => {
+    const paused = killSwitch.state();
+    const parts = [...watched].map(([name, one]) => `${name}: ${one.watch.state().sentence}`);
+    return [loaded.config.mode, ...(paused === null ? [] : [pausedText(paused)]), ...parts].join("; ");
+  };
+  await killSwitch.begin();
   for (const target of loaded.config.targets) begin(target);
   await giveUp(loaded.config.targets.map((target) => target.name));
 
-  const status = (): string => {
-    const parts = [...watched].map(([name, one]) => `${name}: ${one.watch.state().sentence}`);
-    return [loaded.config.mode, ...parts].join("; ");
-  };
   owned.serve(
     controlHandler({
       file: options.file,
       watched: () => [...watched].map(([name, one]) => ({ name, watch: one.watch })),
       loaded: () => loaded,
+      load,
+      killSwitch,
+      journal,
+      undelivered: teller.waiting,
       hand: { write: journal.write, newId, now, log },
     }),
   );

@@ -4,6 +4,8 @@ import type { Log } from "./log-port.ts";
 /** A journal that may be missing or failing: watching goes on without it, acting does not. */
 export type JournalGate = Readonly<{
   works(): boolean;
+  /** Why it does not; null when it does. */
+  trouble(): string | null;
   /** Resolves when the event is on disk; rejects, and stops the acting, when it cannot be written. */
   write(event: JournalEvent): Promise<void>;
   /** While it is broken: tries again to write to it, at most every few seconds. */
@@ -50,6 +52,7 @@ export function journalGate({ open, log, shout, newId, now }: GateContext): Jour
   };
   return {
     works: () => broken === null,
+    trouble: () => broken,
     write: append,
     mend: async () => {
       if (broken === null || performance.now() - triedAt < retryMs) return;

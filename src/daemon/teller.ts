@@ -14,6 +14,8 @@ export type Teller = Readonly<{
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   /** Goes on with these channels; what is not yet delivered goes over to those that are still there. */
   configure(channels: readonly ChannelConfig[]): Promise<void>;
+  /** Notices that are not yet delivered. */
+  waiting(): number;
   /** Delivers for so long; what is left stays in the spool. */
   close(graceMs: number): Promise<void>;
 }>;
@@ -71,11 +73,12 @@ export async function createTeller({ channels, stateDir, journal, log, newId }: 
         for (const { notice, names } of waiting) send(notice, names);
       }
     },
+    waiting: () => current.waiting(),
     close: (graceMs) => current.close(graceMs),
   };
 }
 
-function channelOf(config: ChannelConfig, log: Log): Channel {
+export function channelOf(config: ChannelConfig, log: Log): Channel {
   switch (config.type) {
     case "email":
       return email(config);

@@ -11,7 +11,7 @@ import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
 import { type Unruled, unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
-import { type Carried, execute, NotJournalled } from "../executor.ts";
+import { type Carried, execute, type Gate, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
 import { tellBreaker, tellCrowds } from "./limit-notices.ts";
@@ -27,6 +27,8 @@ export type TickContext = Readonly<{
   memory: Memory;
   leader: boolean;
   paused: boolean;
+  /** The same, at the moment when a signal goes out. */
+  gate: Gate;
   journal: Readonly<{ works(): boolean; write(event: JournalEvent): Promise<void> }>;
   tell(notice: Notice, channels: readonly string[] | undefined): void;
   /** One line per action, for the log. */
@@ -188,7 +190,7 @@ function isSignalled(decision: ActDecision): decision is ActDecision & { action:
 }
 
 async function actOn(decision: ActDecision & { action: Signal }, context: Looking): Promise<Judgement> {
-  const { settings, link, journal, newId, now, alive, signal } = context;
+  const { settings, link, gate, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
   const before = context.incidents.get(decision.incident);
   const told = before !== undefined && before.told !== null && before.unheard !== true;
@@ -202,6 +204,7 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
       now,
       verifyMs,
       probe: probeOf(decision, settings),
+      gate,
       alive,
       signal,
     });
@@ -214,7 +217,7 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
     context.memory.history = afterProbe(
       context.memory.history,
       decision.rule,
-      "spared" in carried ? context.clock() : null,
+      isByProbe(carried) ? context.clock() : null,
     );
   if ("spared" in carried) return await tell(carried.spared, context);
   const { outcome } = carried;
@@ -227,6 +230,10 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
   const news = newsOfOutcome(decision, outcome, last, told);
   if (news !== null) publish(news, decision, outcome, context);
   return { decision, outcome };
+}
+
+function isByProbe(carried: Carried): boolean {
+  return "spared" in carried && carried.spared.kind === "spare" && carried.spared.by === "probe";
 }
 
 /** Its rule's probe spares: it takes its time at the next look, and need not be asked again before. */

@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { boundedSignal } from "../bounded-signal.ts";
 import type { Target } from "../config/schema.ts";
 import { carryOver, type DropCause, dropAll } from "../core/carry-over.ts";
 import { afterReconnect, afterTakeover, type History } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
+import type { Gate } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { Absence } from "./absence.ts";
 import { sayDropped } from "./dropped.ts";
@@ -13,6 +12,7 @@ import { leadership, standByMs } from "./leadership.ts";
 import type { Log } from "./log-port.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
+import { createRest } from "./rest.ts";
 import { enforces, lackingOf, type Settings, settingsOn } from "./settings.ts";
 import { type KeptClock, steadyLink } from "./steady-link.ts";
 import { type Memory, type TickResult, tick } from "./tick.ts";
@@ -26,7 +26,7 @@ export type WatchContext = Readonly<{
   history: History;
   journal: JournalGate;
   tell(notice: Notice, channels: readonly string[] | undefined): void;
-  paused(): boolean;
+  gate: Gate;
   /** Looks into what a crash left open, once a connection is there. */
   recover(link: Link, signal: AbortSignal): Promise<void>;
   /** `connection` is another after every reconnect. */
@@ -53,7 +53,15 @@ export type Interlude = Readonly<{
   signal: AbortSignal;
 }>;
 
-export type WatchState = Readonly<{ connected: boolean; leader: boolean; sentence: string }>;
+type Standing = Readonly<{ connected: boolean; leader: boolean; sentence: string; server: string | null }>;
+
+export type WatchState = Standing &
+  Readonly<{
+    /** Since the last look that succeeded; null: none has. */
+    lookedAgoMs: number | null;
+    /** Until the next look, or the next try to connect; null: none is planned. */
+    nextInMs: number | null;
+  }>;
 
 export type Watch = Readonly<{
   /** Ends when the signal aborts. */
@@ -75,7 +83,6 @@ const firstBackoffMs = 500;
 const longestBackoffMs = 30_000;
 /** Accounts are locked after so many wrong passwords. */
 const longestAfterWrongPasswordMs = 300_000;
-const longestSleepMs = 60_000;
 /** More than an engine waits, past statement_timeout, before it gives up a network that has swallowed a statement. */
 const silenceMs = 4_000;
 const looksAgain = "looks succeed again";
@@ -103,12 +110,12 @@ export function watch(context: WatchContext): Watch {
   let inForce = settings();
   /** What is to happen by time alone, whatever the schedule says. */
   let followUp = countdown(Number.POSITIVE_INFINITY);
-  let state: WatchState = { connected: false, leader: false, sentence: "not connected yet" };
+  let state: Standing = { connected: false, leader: false, sentence: "not connected yet", server: null };
+  let lastLookAt: number | null = null;
   const asked: Asker[] = [];
   const questions: Question[] = [];
   let back = looksAgain;
   let woken = false;
-  let bell = new AbortController();
 
   const expect = (afterMs: number) => {
     const { target } = settings();
@@ -116,21 +123,7 @@ export function watch(context: WatchContext): Watch {
     const othersMs = Math.max(target.connect_timeout, silenceMs);
     pulse.expect(name, performance.now() + afterMs + target.statement_timeout + othersMs);
   };
-  /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
-  const rest = async (leftMs: Due): Promise<boolean> => {
-    const ring = bell;
-    for (let left = leftMs(); left > 0 && !ring.signal.aborted && !idle.aborted; left = leftMs()) {
-      // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
-      const piece = Math.min(left, longestSleepMs);
-      expect(piece);
-      const either = boundedSignal([idle, ring.signal]);
-      await sleep(piece, undefined, { signal: either.signal }).catch(() => undefined);
-      either.release();
-    }
-    if (ring.signal.aborted) bell = new AbortController();
-    expect(0);
-    return ring.signal.aborted;
-  };
+  const rest = createRest({ idle, expect });
 
   /** The settings for what begins now: what was begun under others goes on only where its rule is the same. */
   const adopt = (): Settings => {
@@ -161,12 +154,13 @@ export function watch(context: WatchContext): Watch {
         link,
         memory,
         leader: state.leader,
-        paused: context.paused(),
+        paused: context.gate.paused(),
         report: words.report,
         record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
       for (const one of answering) one.resolve({ result, lacking });
+      lastLookAt = result.lookedAt;
       say(result.sentence);
       words.gaps(result.snapshot.gaps);
       absence.works(link.facts, back);
@@ -185,10 +179,10 @@ export function watch(context: WatchContext): Watch {
       expect(0);
       const current = adopt();
       const { history } = memory;
-      const { journal, paused } = context;
+      const { journal, gate } = context;
       const { leader } = state;
       try {
-        await next.ask({ settings: current, link, history, leader, paused: paused(), journal, signal });
+        await next.ask({ settings: current, link, history, leader, paused: gate.paused(), journal, signal });
       } catch (error) {
         next.reject(error);
         if (error instanceof LinkLost || signal.aborted) throw error;
@@ -256,7 +250,7 @@ export function watch(context: WatchContext): Watch {
       // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
       if (absence.isAway()) back = sentence;
       else log.info({ target: name, ...facts }, sentence);
-      state = { ...state, connected: true };
+      state = { ...state, connected: true, server: facts.version };
       memory.history = afterReconnect(memory.history);
       connections++;
       await context.recover(link, signal);
@@ -268,7 +262,7 @@ export function watch(context: WatchContext): Watch {
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
       while (!idle.aborted) {
         const follows = enforces(settings()) && !right.held();
-        await rest(follows ? sooner(due, countdown(standByMs)) : due);
+        await rest.until(follows ? sooner(due, countdown(standByMs)) : due);
         if (idle.aborted) break;
         await answerQuestions(link);
         // Woken by a reload: a schedule may say that it is not time yet, and rules may have other probes.
@@ -319,12 +313,19 @@ export function watch(context: WatchContext): Watch {
     const pauseMs = Math.min(harmful ? longestAfterWrongPasswordMs : longestBackoffMs, firstBackoffMs * 2 ** failures);
     failures = Math.min(failures + 1, 10);
     // Daemons that lost the same server do not all come back at the same moment.
-    await rest(countdown(pauseMs * (0.75 + Math.random() / 2)));
+    await rest.until(countdown(pauseMs * (0.75 + Math.random() / 2)));
   };
   const ended = run();
   return {
     ended,
-    state: () => state,
+    state: () => {
+      const dueMs = rest.leftMs();
+      return {
+        ...state,
+        lookedAgoMs: lastLookAt === null ? null : performance.now() - lastLookAt,
+        nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,
+      };
+    },
     history: () => memory.history,
     retire: async (cause) => {
       const { leader } = state;
@@ -336,16 +337,16 @@ export function watch(context: WatchContext): Watch {
     lookNow: () =>
       new Promise((resolve, reject) => {
         asked.push({ resolve, reject });
-        bell.abort();
+        rest.ring();
       }),
     between: (ask) =>
       new Promise((resolve, reject) => {
         questions.push({ ask: async (interlude) => resolve(await ask(interlude)), reject });
-        bell.abort();
+        rest.ring();
       }),
     wake: () => {
       woken = true;
-      bell.abort();
+      rest.ring();
     },
   };
 }

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { assertClean, assertEnded } from "../support/clean-output.ts";
 import { lockwarden, throughShell } from "../support/lockwarden.ts";
 
-const commands = ["run", "once", "check", "snapshot", "replay", "grants", "schema"];
+const switches = ["pause", "resume", "status", "history", "notify"];
+const commands = ["run", "once", "check", "snapshot", "replay", "grants", "schema", ...switches];
 
 test("--help tells every command and the exit codes on standard output", async () => {
   const helped = await lockwarden(["--help"]);
@@ -24,10 +25,14 @@ test("each command has a help of its own, with its options", async () => {
     assertEnded(helped, { code: 0, out: new RegExp(`^Usage: lockwarden ${command} `) });
     assert.equal(
       helped.out.includes("--config <file>"),
-      ["run", "once", "check", "snapshot", "replay"].includes(command),
+      ["run", "once", "check", "snapshot", "replay", ...switches].includes(command),
       command,
     );
-    assert.equal(helped.out.includes("--json"), ["once", "check", "snapshot", "replay"].includes(command), command);
+    assert.equal(
+      helped.out.includes("--json"),
+      ["once", "check", "snapshot", "replay", ...switches].includes(command),
+      command,
+    );
     assert.deepEqual(await lockwarden(["help", command]), helped);
     assert.ok(helped.out.split("\n").every((line) => line.length <= 80));
   }

@@ -6,7 +6,7 @@ import type { ActDecision, Proof } from "../../src/core/decision.ts";
 import { readHandle, readKillStatement } from "../../src/core/handle.ts";
 import type { Session } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
-import { execute } from "../../src/executor.ts";
+import { execute, openGate } from "../../src/executor.ts";
 import { circumstancesOf, judge } from "../support/judge.ts";
 import { mistakesOf } from "../support/load-text.ts";
 import { snapshot } from "../support/snapshot.ts";
@@ -224,6 +224,7 @@ test("the executor takes an act on the session alone from a person only, and fro
     now: () => new Date(0),
     verifyMs: 1,
     probe: null,
+    gate: openGate,
     alive: () => undefined,
     signal: new AbortController().signal,
   };

@@ -13,6 +13,7 @@ import { createPulse } from "../../src/daemon/pulse.ts";
 import { settingsFor } from "../../src/daemon/settings.ts";
 import { type Watch, watch } from "../../src/daemon/watch.ts";
 import { postgres as engine } from "../../src/engines/postgres/index.ts";
+import { openGate } from "../../src/executor.ts";
 import { loadText } from "../support/load-text.ts";
 import { loginService } from "../support/login-service.ts";
 import { eventually } from "../support/servers.ts";
@@ -86,6 +87,7 @@ rules: [{name: stuck, match: {idle_for: 1h, blocks: {waiters: 1}}, steps: [termi
   };
   const journal = {
     works: () => true,
+    trouble: () => null,
     mend: async () => undefined,
     write: async () => undefined,
     close: async () => undefined,
@@ -98,7 +100,7 @@ rules: [{name: stuck, match: {idle_for: 1h, blocks: {waiters: 1}}, steps: [termi
     clock: { last: null },
     journal,
     tell: nothing,
-    paused: () => false,
+    gate: openGate,
     recover: async () => undefined,
     record: (_, connection) => {
       connections = connection;

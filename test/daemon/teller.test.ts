@@ -42,6 +42,7 @@ test("what is told while a reload changes the channels reaches the new ones, and
   };
   const journal = {
     works: () => true,
+    trouble: () => null,
     write: () => Promise.resolve(),
     mend: () => Promise.resolve(),
     close: () => Promise.resolve(),

@@ -7,7 +7,7 @@ import type { ActDecision, Decision, Signal } from "../../src/core/decision.ts";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import type { Link } from "../../src/engines/engine.ts";
 import { postgres } from "../../src/engines/postgres/index.ts";
-import { execute, NotJournalled } from "../../src/executor.ts";
+import { execute, NotJournalled, openGate } from "../../src/executor.ts";
 import { openJournal } from "../../src/journal.ts";
 import { readJournal } from "../../src/journal-lines.ts";
 import { judge } from "../support/judge.ts";
@@ -78,6 +78,7 @@ function carryOut(decision: ActDecision & { action: Signal }, link: Link, write:
     now: () => new Date(),
     verifyMs: 5_000,
     probe: null,
+    gate: openGate,
     alive: () => undefined,
     signal: quiet,
   });

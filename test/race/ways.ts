@@ -3,7 +3,7 @@ import type { ActDecision, Signal as Action } from "../../src/core/decision.ts";
 import { unreachable } from "../../src/core/unreachable.ts";
 import type { Link } from "../../src/engines/engine.ts";
 import type { Opened } from "../../src/engines/postgres/open.ts";
-import { execute } from "../../src/executor.ts";
+import { execute, openGate } from "../../src/executor.ts";
 import type { Journal } from "../../src/journal.ts";
 import type { Way } from "./score.ts";
 
@@ -62,6 +62,7 @@ async function throughExecutor({ link, journal }: Wires, decision: SignalDecisio
     now: () => new Date(),
     verifyMs: 2_000,
     probe: null,
+    gate: openGate,
     alive: () => undefined,
     signal,
   });
