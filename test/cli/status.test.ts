@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { appendFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { request } from "../../src/control-socket.ts";
+import type { StatusAnswer } from "../../src/daemon/status.ts";
 import { assertEnded } from "../support/clean-output.ts";
 import { lockwarden, ordinaryUser, place } from "../support/lockwarden.ts";
 import { loginService } from "../support/login-service.ts";
@@ -30,7 +32,7 @@ test("status shows the daemon, its config against the file, the pause, the journ
         "  journal  is written",
         "  notices  all delivered",
         "target app: connected to \\S*18\\.\\S*, has the right to act",
-        "  looked at \\S.* ago, the next look in \\S.*",
+        "  looked at \\S.* ago, the next look (?:now|in \\S.*)",
         "  nobody waits for a lock; nothing to do\n$",
       ].join("\\n"),
     ),
@@ -54,6 +56,23 @@ test("status shows the daemon, its config against the file, the pause, the journ
   const [target] = json["targets"] as Record<string, unknown>[];
   assert.deepEqual([target?.["target"], target?.["connected"], target?.["leader"]], ["app", true, true]);
   assert.ok(typeof target?.["lookedAgoMs"] === "number" && typeof target["nextInMs"] === "number");
+});
+
+test("resume has every target looked at, though the next look would be in an hour", async () => {
+  // A rule that acts would have it look at least as often as its threshold is long.
+  const here = await place(config().replace("[terminate]", "[notify]"));
+  const daemon = here.run();
+  await eventually(() => daemon.said().includes("nothing to do"));
+  await lockwarden(["pause", "--config", here.config]);
+  const resumedAt = performance.now();
+  await lockwarden(["resume", "--config", here.config]);
+  await eventually(async () => {
+    const askedAt = performance.now();
+    const reply = await request(here.stateDir, { command: "status" }, { timeoutMs: 30_000 });
+    assert.ok(reply.kind === "answer");
+    const [target] = (reply.answer as StatusAnswer).targets;
+    return (target?.lookedAgoMs ?? Number.POSITIVE_INFINITY) < askedAt - resumedAt;
+  });
 });
 
 test("status counts the notices that reached nobody yet", async (t) => {

@@ -58,7 +58,7 @@ const wrong: readonly (readonly [string, readonly string[], string])[] = [
     ["chek"],
     "lockwarden: unknown command 'chek' (Did you mean check?)\nlockwarden --help says what there is\n",
   ],
-  ["an unknown command", ["destroy"], "lockwarden: unknown command 'destroy'\nlockwarden --help says what there is\n"],
+  ["an unknown command", ["quux"], "lockwarden: unknown command 'quux'\nlockwarden --help says what there is\n"],
   [
     "a mistyped option",
     ["check", "--ofline"],
