@@ -100,8 +100,8 @@ export function watch(context: WatchContext): Watch {
     // One statement may take its timeout, and a connection to another database its own.
     pulse.expect(name, performance.now() + afterMs + target.statement_timeout + target.connect_timeout);
   };
-  /** Until the moment that `leftMs` counts down to, or until the bell rings: then true. */
-  const rest = async (leftMs: () => number): Promise<boolean> => {
+  /** Until the moment that `leftMs` counts down to, or until the bell rings. */
+  const rest = async (leftMs: () => number): Promise<void> => {
     const ring = bell;
     for (let left = leftMs(); left > 0 && !ring.signal.aborted && !idle.aborted; left = leftMs()) {
       // In pieces: a clock that is set is noticed by a cron poll, and a timer holds no more than 24 days.
@@ -111,7 +111,6 @@ export function watch(context: WatchContext): Watch {
     }
     if (ring.signal.aborted) bell = new AbortController();
     expect(0);
-    return ring.signal.aborted;
   };
 
   /** The settings for what begins now: what was begun under others goes on only where its rule is the same. */
@@ -226,10 +225,11 @@ export function watch(context: WatchContext): Watch {
       });
     }
   };
-  /** Between two looks of a follower; with the right comes a look, unless the schedule says when to look. */
+  /** Between two looks of a follower; with the right comes a look: on a schedule, if there is somebody to follow up. */
   const standBy = async (link: Link, due: () => number): Promise<() => number> => {
     await lead(link);
-    return right.held() ? sooner(due, firstLook(settings().target)) : due;
+    if (!right.held()) return due;
+    return sooner(due, memory.history.incidents.size > 0 ? countdown(0) : firstLook(settings().target));
   };
   const connected = async (): Promise<void> => {
     expect(0);
