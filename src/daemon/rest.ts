@@ -4,8 +4,8 @@ import { countdown, type Due } from "./due.ts";
 
 /** The pause between two looks, which a bell cuts short. */
 export type Rest = Readonly<{
-  /** Until then, or until the bell rings: then true. */
-  until(due: Due): Promise<boolean>;
+  /** Until then, or until the bell rings. */
+  until(due: Due): Promise<void>;
   ring(): void;
   /** How many ms are left of the one that is under way; 0 or less: it is over. */
   leftMs(): number;
@@ -31,7 +31,6 @@ export function createRest({ idle, expect }: Readonly<{ idle: AbortSignal; expec
       }
       if (ring.signal.aborted) bell = new AbortController();
       expect(0);
-      return ring.signal.aborted;
     },
     ring: () => bell.abort(),
     leftMs: () => underWay(),

@@ -229,10 +229,11 @@ export function watch(context: WatchContext): Watch {
       });
     }
   };
-  /** Between two looks of a follower; with the right comes a look, unless the schedule says when to look. */
+  /** Between two looks of a follower; with the right comes a look: on a schedule, if there is somebody to follow up. */
   const standBy = async (link: Link, due: Due): Promise<Due> => {
     await lead(link);
-    return right.held() ? sooner(due, firstLook(settings().target)) : due;
+    if (!right.held()) return due;
+    return sooner(due, memory.history.incidents.size > 0 ? countdown(0) : firstLook(settings().target));
   };
   const connected = async (): Promise<void> => {
     // It opens more than one session, each within its own time.

@@ -47,6 +47,12 @@ async function put(here: Place, text: string): Promise<void> {
   await rename(next, here.config);
 }
 
+/** A storm ends, even if what it waits for never comes. */
+function bounded(isOver: () => boolean): () => boolean {
+  const until = performance.now() + 60_000;
+  return () => isOver() || performance.now() > until;
+}
+
 /** Updates rows until it is stopped; how often. */
 async function write(id: number, isOver: () => boolean): Promise<number> {
   const person = await service.person("writer");
@@ -79,7 +85,7 @@ test("a storm of reloads, changed, broken, vanished and restored, in the middle 
   const daemon = here.run();
   await ready(daemon);
   let over = false;
-  const isOver = () => over;
+  const isOver = bounded(() => over);
   const load = Promise.all([write(11, isOver), write(12, isOver), write(12, isOver)]);
   const { pid, ended } = await swallower(service, "stormy", 1);
   const watching = longestGap(isOver);
@@ -130,7 +136,7 @@ test("a look that is due by a ladder's wait is made at its moment, though the co
   // The only look that anybody asks for.
   assert.equal((await lockwarden(["once", "--config", here.config])).code, 0);
   let over = false;
-  const isOver = () => over;
+  const isOver = bounded(() => over);
   void ended.then(() => {
     over = true;
   });

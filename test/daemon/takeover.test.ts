@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { actOf, intentsOf, noticesOf, observedOf, outcomesOf, pidOfVictim } from "../support/acts.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Place, place, type Running } from "../support/lockwarden.ts";
+import { lockwarden, type Place, place, type Running } from "../support/lockwarden.ts";
 import { abandon, logIn, loginService, pidOf } from "../support/login-service.ts";
 import { swallower } from "../support/swallower.ts";
 
 const service = await loginService({ major: 18, settings: { deadlock_timeout: "30s" } });
 // One lock for each test: whoever leads in one is a stranger to the others.
-for (const name of ["three", "storm", "rare", "never"]) await service.admin.query(`create database ${name}`);
+for (const name of ["three", "slow", "storm", "rare", "never"]) await service.admin.query(`create database ${name}`);
 
 type Given = Readonly<{ leaders: string; rule: string; poll?: string; more?: string }>;
 
@@ -73,6 +73,26 @@ test("of three daemons one acts; killed in the middle of a ladder, another begin
   assert.deepEqual(observed, ["follower"]);
 });
 
+test("a session that waits on its ladder is told by whoever takes over, once: the other one may have died before it told", async () => {
+  const rule =
+    "{name: slow, match: {state: active, query_for: 500ms, applications: [slow]}, steps: [notify, {wait: 1h}, terminate]}";
+  const [leader, follower] = await daemons({ leaders: "slow", rule }, 2);
+  assert.ok(leader !== undefined && follower !== undefined);
+  const { pid } = await swallower(service, "slow", 16);
+  await eventually("the leader has told", () => noticesOf(leader.daemon).length === 1);
+  const watched = `slow: session ${pid},`;
+  await eventually("the follower waits, too", () => follower.daemon.said().includes(watched));
+  assert.deepEqual(noticesOf(follower.daemon), []);
+  await kill(leader);
+  await eventually("it is told again", () => noticesOf(follower.daemon).length === 1);
+  await service.admin.query("select pg_terminate_backend($1::int)", [pid]);
+  await eventually("and its end", () => noticesOf(follower.daemon).length === 2);
+  assert.deepEqual(
+    noticesOf(follower.daemon).map((text) => text.split(" ")[0]),
+    ["opened", "resolved"],
+  );
+});
+
 test("killed in the middle of a storm of victims, each of them is hit by one daemon", async () => {
   const rule =
     "{name: stuck, match: {state: idle in transaction, idle_for: 1s, blocks: {tables: [public.user_session]}, applications: [storm]}, steps: [terminate]}";
@@ -101,16 +121,30 @@ test("killed in the middle of a storm of victims, each of them is hit by one dae
   );
 });
 
-for (const [what, poll, leaders] of [
-  ["an hour", "1h", "rare"],
-  ["a schedule", "0 0 3 29 2 *", "never"],
-] as const) {
-  test(`a follower stands by between its looks: with ${what} as poll it takes over all the same`, async (t) => {
-    const rule = "{name: old, match: {transaction_for: 10h, applications: [nobody]}, steps: [terminate]}";
-    const [leader, follower] = await daemons({ leaders, rule, poll }, 2);
-    assert.ok(leader !== undefined && follower !== undefined);
-    const killedAt = await kill(leader);
-    await eventually("the follower acts", () => follower.daemon.said().includes(acts));
-    t.diagnostic(`kill -9 to takeover with poll ${poll}: ${Math.round(performance.now() - killedAt)} ms`);
-  });
-}
+test("a follower stands by between its looks: with an hour as poll it takes over all the same", async (t) => {
+  const rule = "{name: old, match: {transaction_for: 10h, applications: [nobody]}, steps: [terminate]}";
+  const [leader, follower] = await daemons({ leaders: "rare", rule, poll: "1h" }, 2);
+  assert.ok(leader !== undefined && follower !== undefined);
+  const killedAt = await kill(leader);
+  await eventually("the follower acts", () => follower.daemon.said().includes(acts));
+  t.diagnostic(`kill -9 to takeover with poll 1h: ${Math.round(performance.now() - killedAt)} ms`);
+});
+
+test("on a schedule, too, and whom it saw before as a follower it looks at again at once", async () => {
+  const rule = "{name: late, match: {idle_for: 500ms, applications: [late]}, steps: [terminate]}";
+  const [leader, follower] = await daemons({ leaders: "never", rule, poll: "0 0 3 29 2 *" }, 2);
+  assert.ok(leader !== undefined && follower !== undefined);
+  const victim = await service.person("late");
+  const pid = await pidOf(victim);
+  const ended = new Promise<void>((resolve) => victim.once("end", resolve));
+  await abandon(victim, 15);
+  const due = "select 1 from pg_stat_activity where pid = $1 and state_change < clock_timestamp() - interval '600 ms'";
+  await eventually("it is due", async () => (await service.admin.query(due, [pid])).rowCount === 1);
+  // Nobody looks before February otherwise.
+  const asked = await lockwarden(["once", "--config", follower.here.config]);
+  assert.match(asked.out, /would terminate .*another Lockwarden acts on this target/);
+  await kill(leader);
+  await ended;
+  await eventually("it is on record", async () => (await intentsOf(follower.here)).length === 1);
+  assert.deepEqual((await intentsOf(follower.here)).map(actOf), [`terminate ${pid}`]);
+});

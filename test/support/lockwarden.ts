@@ -35,9 +35,9 @@ export type Running = Readonly<{
 
 export function start(words: readonly string[], env: NodeJS.ProcessEnv = {}, manner: Manner = {}): Running {
   const { within = [], ...how } = manner;
-  const [program = process.execPath, ...rest] = [...within, process.execPath, cli, ...words];
+  const all = [...within, process.execPath, cli, ...words];
   return follow(
-    spawn(program, rest, {
+    spawn(all[0] ?? process.execPath, all.slice(1), {
       ...how,
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"], ...env },
