@@ -159,6 +159,14 @@ test("a file of rule tests that was good once ends in mistakes or in tests, what
   );
 });
 
+test("each trick alone, and next to nothing, is a mistake", () => {
+  for (const text of ["", " ", "\n\n", "#", "---", "~", "null", "[]", "{}", "? ", ...tricks]) {
+    const loaded = loadConfig("small.yaml", world("small.yaml", text));
+    assert.equal(loaded.kind, "bad");
+    if (loaded.kind === "bad") assertTold(loaded.mistakes);
+  }
+});
+
 test("each trick in each place of a small config is a mistake or harmless", () => {
   const small = `mode: observe\ntargets:\n  - name: app\n    url: postgres://u@h/d\nrules:\n  - name: r\n    match: {idle_for: 1m, query: x}\n    steps: [notify]\n`;
   const lines = small.split("\n");
