@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { constants, lstat, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { quietJson } from "../daemon/log-line.ts";
 import { createOwned, errorText, folderOwner, makeOwnedFolder, syncFolder } from "../owned-file.ts";
 import type { Notice } from "./channel.ts";
 
@@ -38,7 +39,7 @@ export async function openSpool(stateDir: string): Promise<Spool> {
       try {
         const handle = await createOwned(unfinished, constants.O_WRONLY, owner);
         try {
-          await handle.writeFile(JSON.stringify({ v: 1, ...spooled }));
+          await handle.writeFile(quietJson(JSON.stringify({ v: 1, ...spooled })));
           await handle.sync();
         } finally {
           await handle.close();

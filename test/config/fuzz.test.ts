@@ -58,6 +58,14 @@ const tricks: readonly string[] = [
   "* * * * * * *",
   '"*/0 * * * * *"',
   '"0 0 31 2 *"',
+  '{query: "(a", state: active}',
+  '{query: "[z-a]", query_for: 1m}',
+  '{query: "(?<=x)y(?!z)\\\\1"}',
+  "{clients: [10.0.0.0/99, ::/129, fe80::1%0]}",
+  '{users: ["\\x00", "**", ""]}',
+  "{timezone: Nowhere/None, hours: 25:99-xx}",
+  "url: 'postgres://[::bad/%zz'",
+  "smtp: 'smtp://%zz@:99999'",
   "${PATH}",
   "${${PATH}}",
   "${__proto__}",
@@ -157,6 +165,14 @@ test("a file of rule tests that was good once ends in mistakes or in tests, what
     }),
     bound,
   );
+});
+
+test("each trick alone, and next to nothing, is a mistake", () => {
+  for (const text of ["", " ", "\n\n", "#", "---", "~", "null", "[]", "{}", "? ", ...tricks]) {
+    const loaded = loadConfig("small.yaml", world("small.yaml", text));
+    assert.equal(loaded.kind, "bad");
+    if (loaded.kind === "bad") assertTold(loaded.mistakes);
+  }
 });
 
 test("each trick in each place of a small config is a mistake or harmless", () => {
