@@ -35,6 +35,8 @@ export type EmbeddedOptions = Readonly<{
   hba?: string;
   /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
   password?: string;
+  /** Told what the server writes to its log once it is up. */
+  logged?: ((text: string) => void) | undefined;
 }>;
 
 /** No PostgreSQL to start: says where one was looked for. */
@@ -121,7 +123,7 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
       ...options.settings,
     };
     const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
-    const spawned = { ...as, cwd: folder, env: environment };
+    const spawned = { ...as, cwd: folder, env: environment, logged: options.logged };
     return launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], spawned);
   };
   let { server, port } = await startSomewhere(startAt);
@@ -246,7 +248,11 @@ async function freePort(): Promise<number> {
 
 type SpawnOptions = Readonly<{ uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv }>;
 
-async function launch(program: string, args: string[], options: SpawnOptions): Promise<ChildProcess> {
+async function launch(
+  program: string,
+  args: string[],
+  { logged, ...options }: SpawnOptions & Pick<EmbeddedOptions, "logged">,
+): Promise<ChildProcess> {
   const server = spawn(program, args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   await new Promise<void>((resolve, reject) => {
@@ -259,7 +265,8 @@ async function launch(program: string, args: string[], options: SpawnOptions): P
   });
   server.removeAllListeners("exit");
   server.stderr.removeAllListeners("data");
-  server.stderr.resume();
+  if (logged === undefined) server.stderr.resume();
+  else server.stderr.setEncoding("utf8").on("data", logged);
   server.unref();
   return server;
 }
