@@ -6,6 +6,8 @@ import type { Suffered, Work } from "./client-process.ts";
 export type Clients = Readonly<{
   /** Lets them finish what they are at; says what they suffered. */
   stop(): Promise<Suffered>;
+  /** Ends their processes, whatever they are at. */
+  end(): void;
 }>;
 
 const script = fileURLToPath(new URL("./client-process.js", import.meta.url));
@@ -18,8 +20,15 @@ export async function startClients(work: Work): Promise<Clients> {
     const clients = Math.floor((work.clients + at) / processes);
     return fork(script, [JSON.stringify({ ...work, clients })]);
   });
-  await Promise.all(children.map((child) => messageOf(child)));
+  const end = () => {
+    for (const child of children) child.kill("SIGKILL");
+  };
+  await Promise.all(children.map((child) => messageOf(child))).catch((error: unknown) => {
+    end();
+    throw error;
+  });
   return {
+    end,
     stop: async () => {
       const told = children.map((child) => messageOf(child));
       for (const child of children) child.send("stop");

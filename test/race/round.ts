@@ -12,7 +12,7 @@ import { watchdogRole } from "../bench/server.ts";
 import { randomNumbers } from "../bench/statistics.ts";
 import { judge } from "../support/judge.ts";
 import { target } from "../support/targets.ts";
-import type { Work } from "./client-process.ts";
+import type { Suffered, Work } from "./client-process.ts";
 import { startClients } from "./clients.ts";
 import { type Score, type Signal, score, type Way } from "./score.ts";
 import { type Send, type SignalDecision, sendOver, type Wires } from "./ways.ts";
@@ -46,19 +46,28 @@ export async function runRound(server: EmbeddedPostgres, wanted: Wanted): Promis
   const ending = AbortSignal.timeout(wanted.seconds * 1_000 + 120_000);
   return withWires(server, ending, async (wires) => {
     const people = await startClients({ url: server.url("app"), clients, lengthMs, hitBy });
-    const begun = performance.now();
-    const { signals, taken } = await race(wanted, wires, ending);
-    const seconds = (performance.now() - begun) / 1_000;
-    const { hits, transactions } = await people.stop();
-    const { byWay, strays } = score(signals, hits);
-    if (strays.length > 0)
-      throw new Error(
-        `expected each hit to be explained by a signal, got ${strays.length} of ${hits.length} that are not`,
-      );
-    const none = { signals: 0, right: 0, wrong: 0, nobody: 0 };
-    const rows = [...new Set(turns)].map((way) => ({ way, turns: taken.get(way) ?? 0, ...(byWay.get(way) ?? none) }));
-    return { wanted, seconds, transactions, rows };
+    try {
+      const begun = performance.now();
+      const { signals, taken } = await race(wanted, wires, ending);
+      const seconds = (performance.now() - begun) / 1_000;
+      return roundOf(wanted, { seconds, signals, taken, suffered: await people.stop() });
+    } finally {
+      people.end();
+    }
   });
+}
+
+type Seen = Raced & Readonly<{ seconds: number; suffered: Suffered }>;
+
+function roundOf(wanted: Wanted, { seconds, signals, taken, suffered: { hits, transactions } }: Seen): Round {
+  const { byWay, strays } = score(signals, hits);
+  if (strays.length > 0)
+    throw new Error(
+      `expected each hit to be explained by a signal, got ${strays.length} of ${hits.length} that are not`,
+    );
+  const none = { signals: 0, right: 0, wrong: 0, nobody: 0 };
+  const rows = [...new Set(turns)].map((way) => ({ way, turns: taken.get(way) ?? 0, ...(byWay.get(way) ?? none) }));
+  return { wanted, seconds, transactions, rows };
 }
 
 async function withWires<T>(server: EmbeddedPostgres, signal: AbortSignal, run: (wires: Wires) => Promise<T>) {

@@ -13,6 +13,8 @@ export type Running = Readonly<{
   race(): Promise<void>;
   /** They leave in the middle of what they are at. */
   stop(): Promise<readonly Count[]>;
+  /** The same, without asking. */
+  end(): void;
 }>;
 
 export async function prepare(superuser: pg.Client): Promise<void> {
@@ -34,7 +36,13 @@ export async function startLoad(load: Load): Promise<Running> {
     const share = (of: number) => Math.floor((of + at) / processes);
     return fork(script, [JSON.stringify({ ...load, clients: share(load.clients), racers: share(load.racers) })]);
   });
-  await Promise.all(children.map((child) => answerOf(child)));
+  const end = () => {
+    for (const child of children) child.kill("SIGKILL");
+  };
+  await Promise.all(children.map((child) => answerOf(child))).catch((error: unknown) => {
+    end();
+    throw error;
+  });
   const tell = (word: Word) =>
     Promise.all(
       children.map((child) => {
@@ -44,6 +52,7 @@ export async function startLoad(load: Load): Promise<Running> {
       }),
     );
   return {
+    end,
     counts: () => tell("count"),
     race: async () => void (await tell("race")),
     stop: async () => {

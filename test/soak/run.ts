@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
-import type { EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
 import { processorMs, watchdogRole, withServer } from "../bench/server.ts";
 import { type Abandoned, type Abandoner, abandoner } from "./abandoned.ts";
 import { type Daemon, residentBytes, startDaemon } from "./daemon.ts";
@@ -51,19 +50,22 @@ export function soak(wanted: Wanted): Promise<Soaked> {
     await superuser.query("set timezone = 'UTC'; set datestyle = 'ISO'; create extension pg_stat_statements");
     await prepare(superuser);
     const load = await startLoad({ url: server.url("app"), clients: sessions, racers, restMs: 1_000 });
-    const daemon = await startDaemon(server.url(watchdogRole));
-    const abandons = abandoner(server.url("app"), superuser);
     try {
-      return await watch(wanted, { server, superuser, load, daemon, abandons, log: () => log });
+      const daemon = await startDaemon(server.url(watchdogRole));
+      const abandons = abandoner(server.url("app"), superuser);
+      try {
+        return await watch(wanted, { superuser, load, daemon, abandons, log: () => log });
+      } finally {
+        abandons.end();
+        await daemon.stop();
+      }
     } finally {
-      abandons.end();
-      await daemon.stop();
+      load.end();
     }
   });
 }
 
 type Stage = Readonly<{
-  server: EmbeddedPostgres;
   superuser: pg.Client;
   load: Running;
   daemon: Daemon;
