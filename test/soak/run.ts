@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { processorMs, watchdogRole, withServer } from "../bench/server.ts";
-import { type Abandoned, type Abandoner, abandoner } from "./abandoned.ts";
+import { type Abandoned, type Abandoner, abandoner, type Kind } from "./abandoned.ts";
 import { type Daemon, residentBytes, startDaemon } from "./daemon.ts";
 import type { Point } from "./figures.ts";
 import { prepare, type Running, startLoad } from "./load.ts";
 import type { Count } from "./load-scale.ts";
 import { type Pair, takePairs } from "./pairs.ts";
-import { disagreements } from "./touched.ts";
+import { agesAtRelease, disagreements } from "./touched.ts";
 
 export type Wanted = Readonly<{
   major: number;
@@ -27,8 +27,11 @@ export type Soaked = Readonly<{
   wrong: readonly string[];
   counts: readonly Count[];
   seconds: number;
-  /** Of the daemon, in bytes and ms. */
-  memory: readonly Point[];
+  /** Of the daemon, in bytes and ms: what is reachable, and what the system has given it. */
+  live: readonly Point[];
+  resident: readonly Point[];
+  /** How old the abandoned transactions became, in ms. */
+  ages: ReadonlyMap<Kind, readonly number[]>;
   /** Share of one processor that the watchdog's backends used; null where the system does not tell. */
   processor: number | null;
   statements: readonly Statement[];
@@ -38,6 +41,7 @@ export type Soaked = Readonly<{
 /** Longest time from the last abandoned transaction to its end: the rule's threshold, a ladder, a busy machine. */
 const patienceMs = 60_000;
 const racers = 16;
+const measureEveryMs = 2_000;
 
 export function soak(wanted: Wanted): Promise<Soaked> {
   const { major, sessions } = wanted;
@@ -78,17 +82,21 @@ async function watch({ seconds, abandonEveryMs, pairs, stretchMs }: Wanted, stag
   await superuser.query("select pg_stat_statements_reset()");
   const backends = backendUse(superuser);
   await backends.note();
-  const memory: Point[] = [];
+  const [live, resident]: Point[][] = [[], []];
   const begun = performance.now();
-  let nextAt = 0;
+  let [abandonAt, measureAt] = [0, 0];
   for (let at = 0; at < seconds * 1_000; at = performance.now() - begun) {
-    if (at >= nextAt) {
+    if (at >= abandonAt) {
       await abandons.abandon();
-      nextAt += abandonEveryMs;
+      abandonAt += abandonEveryMs;
     }
-    const bytes = await residentBytes(daemon.pid);
-    if (bytes !== null) memory.push({ at, value: bytes });
-    await sleep(Math.min(1_000, abandonEveryMs));
+    if (at >= measureAt) {
+      const bytes = await residentBytes(daemon.pid);
+      if (bytes !== null) resident?.push({ at, value: bytes });
+      live?.push({ at, value: await daemon.liveBytes() });
+      measureAt += measureEveryMs;
+    }
+    await sleep(250);
   }
   await abandons.freed(patienceMs);
   await backends.note();
@@ -103,7 +111,9 @@ async function watch({ seconds, abandonEveryMs, pairs, stretchMs }: Wanted, stag
     wrong: [...counts.flatMap(({ errors }) => errors), ...disagreements({ abandoned, journal, log: stage.log() })],
     counts,
     seconds: took / 1_000,
-    memory,
+    live: live ?? [],
+    resident: resident ?? [],
+    ages: agesAtRelease(abandoned, journal),
     processor: backends.share(took),
     statements,
     pairs: taken,
