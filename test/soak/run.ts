@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { processorMs, watchdogRole, withServer } from "../bench/server.ts";
-import { type Abandoned, type Abandoner, abandoner, type Kind } from "./abandoned.ts";
+import { type Abandoned, type Abandoner, abandoner, type Kind, kinds } from "./abandoned.ts";
 import { type Daemon, residentBytes, startDaemon } from "./daemon.ts";
 import type { Point } from "./figures.ts";
 import { prepare, type Running, startLoad } from "./load.ts";
@@ -85,7 +85,8 @@ async function watch({ seconds, abandonEveryMs, pairs, stretchMs }: Wanted, stag
   const [live, resident]: Point[][] = [[], []];
   const begun = performance.now();
   let [abandonAt, measureAt] = [0, 0];
-  for (let at = 0; at < seconds * 1_000; at = performance.now() - begun) {
+  const isOver = (at: number) => at >= seconds * 1_000 && abandons.all().length >= kinds.length;
+  for (let at = 0; !isOver(at); at = performance.now() - begun) {
     if (at >= abandonAt) {
       await abandons.abandon();
       abandonAt += abandonEveryMs;
