@@ -1,4 +1,5 @@
 import { cpus, loadavg } from "node:os";
+import { newestMajor, numberFrom } from "../bench/environment.ts";
 import { renderReport, renderVerdict, type Verdict } from "../bench/report.ts";
 import { versionOf, withServer } from "../bench/server.ts";
 import { shareInterval } from "../bench/statistics.ts";
@@ -15,8 +16,8 @@ for (const [signal, code] of [
 ] as const)
   process.once(signal, () => process.exit(code));
 
-const signals = Number(process.env["RACE_SIGNALS"] ?? 5_200);
-const seconds = Number(process.env["RACE_SECONDS"] ?? 180);
+const signals = numberFrom("RACE_SIGNALS", 5_200);
+const seconds = numberFrom("RACE_SECONDS", 180);
 const few = Math.ceil(signals / 5);
 type Row = Omit<Wanted, "seconds"> & Readonly<{ time: number; target: Target | null }>;
 // At 1 ms hardly anybody is left to be signalled: that says little, however long it takes.
@@ -33,7 +34,7 @@ process.exit(await main());
 async function main(): Promise<number> {
   const load = () => (loadavg()[0] ?? 0).toFixed(1);
   const verdicts: Verdict[] = [];
-  await withServer({ major: Number(process.env["PGVERSIONS"] ?? 18) }, async (server, superuser) => {
+  await withServer({ major: newestMajor() }, async (server, superuser) => {
     const version = await versionOf(superuser);
     console.log(
       `${version}, node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim()}), load ${load()}`,

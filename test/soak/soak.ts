@@ -1,4 +1,5 @@
 import { cpus, loadavg } from "node:os";
+import { newestMajor, numberFrom } from "../bench/environment.ts";
 import { figure, intervalText, renderReport, renderVerdict, type Table, type Verdict } from "../bench/report.ts";
 import { median } from "../bench/statistics.ts";
 import { type Kind, kinds } from "./abandoned.ts";
@@ -14,7 +15,7 @@ for (const [signal, code] of [
 ] as const)
   process.once(signal, () => process.exit(code));
 
-const seconds = Number(process.env["SOAK_SECONDS"] ?? 300);
+const seconds = numberFrom("SOAK_SECONDS", 300);
 const pairs = 24;
 const sessions = 200;
 const megabyte = 1_048_576;
@@ -26,7 +27,7 @@ process.exit(await main());
 
 async function main(): Promise<number> {
   const load = () => (loadavg()[0] ?? 0).toFixed(1);
-  const major = Number(process.env["PGVERSIONS"] ?? 18);
+  const major = newestMajor();
   console.log(
     `PostgreSQL ${major}, node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim()}), load ${load()}`,
   );
