@@ -366,6 +366,28 @@ for (const { major, postgres, here, prepared: actor } of made) {
     await leave(gate, victim, waiter);
   });
 
+  test(`${major}: what changes while it is looked at who is in maintenance is seen before the signal`, async () => {
+    await sql(`create or replace function public.slow_progress(text) returns table (pid int) language plpgsql as
+      $$ begin return query select p.pid from pg_stat_get_progress_info($1) as p; perform pg_advisory_xact_lock(98); end $$`);
+    const [gate, victim] = [await here.person(), await here.person()];
+    await gate.run("select pg_advisory_lock(98)");
+    await victim.run("begin; update account set n = 7 where id = 1");
+    const order = orderOn(await here.read(), victim.pid);
+    const slow = await textConnection(postgres.url(), { options: "-c lock_timeout=20s -c statement_timeout=30s" });
+    const slowed = {
+      ...slow,
+      query: (text: string, values: readonly (string | null | readonly (string | null)[])[]) =>
+        slow.query(text.replace("pg_catalog.pg_stat_get_progress_info", "public.slow_progress"), values, quiet),
+    };
+    const sent = act(slowed, order, quiet);
+    await here.readWith(1);
+    await victim.run("select 1");
+    await gate.run("select pg_advisory_unlock(98)");
+    assert.deepEqual(await sent, { kind: "changed" });
+    assert.equal(await isThere(victim), true);
+    await leave(gate, victim);
+  });
+
   test(`${major}: in the plan the checks come before the signal, and the session is looked up last`, async () => {
     const text = forVersion(actStatements, here.connection.versionNumber);
     const moment = "2026-01-01T00:00:00.000001Z";
@@ -375,8 +397,8 @@ for (const { major, postgres, here, prepared: actor } of made) {
       .map((row) => row["QUERY PLAN"] ?? "")
       .join("\n");
     assert.match(plan, /^Nested Loop\n {2}Output: pg_terminate_backend\(a\.pid/);
-    const scans = plan.slice(plan.indexOf("  ->  CTE Scan on judged"));
-    assert.match(scans, /CTE Scan on judged[\s\S]*Function Scan on pg_catalog.pg_stat_get_activity a\n[\s\S]*Filter: /);
+    const scans = plan.slice(plan.lastIndexOf("  ->  CTE Scan on fresh"));
+    assert.match(scans, /CTE Scan on fresh[\s\S]*Function Scan on pg_catalog.pg_stat_get_activity a\n[\s\S]*Filter: /);
     assert.equal(plan.split("pg_terminate_backend").length, 2);
     assert.equal(scans.split("->").length, 3, "two scans, and no join that might run its other side first");
   });

@@ -65,9 +65,9 @@ async function workingClient(): Promise<void> {
   let [after, count] = ["", 0];
   while (!stopping.signal.aborted) {
     const { start, error } = await send(open, whole);
-    if (error !== null) await cancelled(open, { after, in: start, error });
     const last = hits.findLast((hit) => hit.pid === open.pid);
     if (last !== undefined && start !== null && start > last.after && last.in !== start) last.before ??= start;
+    if (error !== null) await cancelled(open, { after, in: start, error });
     after = start ?? after;
     transactions += 1;
     if (count++ === 0) announce();

@@ -12,7 +12,7 @@ import { watchdogRole } from "../bench/server.ts";
 import { randomNumbers } from "../bench/statistics.ts";
 import { judge } from "../support/judge.ts";
 import { target } from "../support/targets.ts";
-import type { Work } from "./client-process.ts";
+import type { Suffered, Work } from "./client-process.ts";
 import { startClients } from "./clients.ts";
 import { type Score, type Signal, score, type Way } from "./score.ts";
 import { type Send, type SignalDecision, sendOver, type Wires } from "./ways.ts";
@@ -35,7 +35,17 @@ export type Round = Readonly<{
 }>;
 
 const clients = 20;
-const turns: readonly Way[] = ["guarded", "by pid alone", "guarded", "through the executor"];
+/** Over and over; the executor waits for its disk and for its proof, and would take most of the time. */
+const turns: readonly Way[] = [
+  "guarded",
+  "by pid alone",
+  "guarded",
+  "guarded",
+  "guarded",
+  "by pid alone",
+  "guarded",
+  "through the executor",
+];
 const rules = {
   cancel: { name: "race", match: { state: "active", applications: "race" }, steps: ["cancel"] },
   terminate: { name: "race", match: { state: "idle in transaction", applications: "race" }, steps: ["terminate"] },
@@ -46,19 +56,28 @@ export async function runRound(server: EmbeddedPostgres, wanted: Wanted): Promis
   const ending = AbortSignal.timeout(wanted.seconds * 1_000 + 120_000);
   return withWires(server, ending, async (wires) => {
     const people = await startClients({ url: server.url("app"), clients, lengthMs, hitBy });
-    const begun = performance.now();
-    const { signals, taken } = await race(wanted, wires, ending);
-    const seconds = (performance.now() - begun) / 1_000;
-    const { hits, transactions } = await people.stop();
-    const { byWay, strays } = score(signals, hits);
-    if (strays.length > 0)
-      throw new Error(
-        `expected each hit to be explained by a signal, got ${strays.length} of ${hits.length} that are not`,
-      );
-    const none = { signals: 0, right: 0, wrong: 0, nobody: 0 };
-    const rows = [...new Set(turns)].map((way) => ({ way, turns: taken.get(way) ?? 0, ...(byWay.get(way) ?? none) }));
-    return { wanted, seconds, transactions, rows };
+    try {
+      const begun = performance.now();
+      const { signals, taken } = await race(wanted, wires, ending);
+      const seconds = (performance.now() - begun) / 1_000;
+      return roundOf(wanted, { seconds, signals, taken, suffered: await people.stop() });
+    } finally {
+      people.end();
+    }
   });
+}
+
+type Seen = Raced & Readonly<{ seconds: number; suffered: Suffered }>;
+
+function roundOf(wanted: Wanted, { seconds, signals, taken, suffered: { hits, transactions } }: Seen): Round {
+  const { byWay, strays } = score(signals, hits);
+  if (strays.length > 0)
+    throw new Error(
+      `expected each hit to be explained by a signal, got ${strays.length} of ${hits.length} that are not`,
+    );
+  const none = { signals: 0, right: 0, wrong: 0, nobody: 0 };
+  const rows = [...new Set(turns)].map((way) => ({ way, turns: taken.get(way) ?? 0, ...(byWay.get(way) ?? none) }));
+  return { wanted, seconds, transactions, rows };
 }
 
 async function withWires<T>(server: EmbeddedPostgres, signal: AbortSignal, run: (wires: Wires) => Promise<T>) {

@@ -9,10 +9,10 @@ import { countBehind, stillBehind } from "./still-behind.ts";
 import { forVersion, progressCommands } from "./versions.ts";
 
 /**
- * The guarded signal. What takes time comes first, in materialized CTEs: who still waits, behind whom. `judged` has its one
- * row only when that holds. The sessions' activity is a copy that the server makes once a statement, at the first call of
- * any pg_stat_… function: so nothing above `judged` may call one, and `a`, which needs its pid, is made last of all. WHERE
- * decides before the select list signals. Subqueries below are arrays and scalars, never joins: those run when first needed.
+ * The guarded signal. What takes time comes first, in materialized CTEs: who still waits, behind whom, who is in maintenance.
+ * `judged` has its one row only when that holds. The sessions' activity is a copy that the server makes once a statement, at
+ * the first call of any pg_stat_… function: `fresh` throws that copy away, and `a`, which needs its row, is made from a new
+ * one, last of all: how old that is decides who may be hit by mistake. WHERE decides before the select list signals.
  */
 export const actSql = (waitStart: string) => `/* lockwarden:act */
 with recursive
@@ -31,10 +31,14 @@ judged as materialized (
    where ($9::int4 = 0 or (${countBehind("$1")}) >= $9::int4)
      and ($15::int4 is null or exists (
        select from waiting as w where w.pid = $15::int4 and w.lock = $16::text and w.mode = $17::text
-          and w.wait_start is not distinct from $18::timestamptz)))
+          and w.wait_start is not distinct from $18::timestamptz))
+     and $1::int4 <> all (array(
+       select p.pid from pg_catalog.unnest($19::text[]) as c(command)
+        cross join lateral pg_catalog.pg_stat_get_progress_info(c.command) as p))),
+fresh as materialized (select j.pid, pg_catalog.pg_stat_clear_snapshot() from judged as j)
 select case $2::text when 'terminate' then pg_catalog.pg_terminate_backend(a.pid)
                      when 'cancel' then pg_catalog.pg_cancel_backend(a.pid) end as sent
-  from judged as j cross join lateral pg_catalog.pg_stat_get_activity(j.pid) as a
+  from fresh as j cross join lateral pg_catalog.pg_stat_get_activity(j.pid) as a
  where a.pid = j.pid and a.backend_start = $3::timestamptz
    and ($21::bool
      or a.xact_start is not distinct from $4::timestamptz and a.backend_xid is not distinct from $5::text::xid
@@ -48,10 +52,7 @@ select case $2::text when 'terminate' then pg_catalog.pg_terminate_backend(a.pid
    and a.backend_type = 'client backend' and a.wait_event is distinct from 'SyncRep'
    and a.pid <> pg_catalog.pg_backend_pid()
    and (a.application_name <> '${ownApplication}' or a.usesysid <> (
-     select me.usesysid from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) as me))
-   and a.pid <> all (array(
-     select p.pid from pg_catalog.unnest($19::text[]) as c(command)
-      cross join lateral pg_catalog.pg_stat_get_progress_info(c.command) as p))`;
+     select me.usesysid from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) as me))`;
 
 /** The guarded statement of each version; from 14 a wait is known by its start too. */
 export const actStatements = [
