@@ -152,10 +152,18 @@ export function wasTold({ told, unheard }: Pick<Incident, "told" | "unheard">): 
   return told !== null && told !== "observe" && told !== "follower" && unheard !== true;
 }
 
-/** Whether a session is one of these connections. Most are not, which their pid already says. */
+/**
+ * Whoever stands in a queue, as a member of a cooldown's lineage: the transaction, as the next one of a pooled connection may
+ * stand in another queue. Begins with the pid.
+ */
+export function lineageKey(session: Session): string {
+  return transactionKey(session) ?? sessionIdentity(session);
+}
+
+/** Whether a session is one of these. Most are not, which their pid already says. */
 export function isIn(lineage: ReadonlySet<string>): (session: Session) => boolean {
   const pids = new Set(Array.from(lineage, (identity) => identity.slice(0, identity.indexOf(" "))));
-  return (session) => pids.has(session.pid ?? "?") && lineage.has(sessionIdentity(session));
+  return (session) => pids.has(session.pid ?? "?") && lineage.has(lineageKey(session));
 }
 
 /** The repeat offender: same user, application and client; of prepared transactions the same owner. */

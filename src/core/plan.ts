@@ -3,7 +3,7 @@ import { openBreaker, openText } from "./breaker.ts";
 import type { ActDecision, Decision, LimitCode, Reason, SpareBy } from "./decision.ts";
 import { guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
-import { type Cooldown, type History, isIn, offender, sessionIdentity, unopened } from "./history.ts";
+import { type Cooldown, type History, isIn, lineageKey, offender, unopened } from "./history.ts";
 import { type Rung, rungAt } from "./ladder.ts";
 import { lazyDecision } from "./lazy-decision.ts";
 import { limitText, overLimit, useLimits } from "./limits.ts";
@@ -246,13 +246,13 @@ function successors(): MayBeSuccessor {
 /** It came to block the lock only after an act had freed it. */
 function isSuccessor({ rule, subject }: Finding, cooldown: Cooldown, atMs: number): boolean {
   if (cooldown.untilMs <= atMs) return false;
-  if (cooldown.lineage.has(sessionIdentity(subject.session))) return true;
+  if (cooldown.lineage.has(lineageKey(subject.session))) return true;
   const ms = blockedMs(rule.rule.name, subject, rule.nearest(subject));
   if (ms === null || atMs - ms <= cooldown.atMs) return false;
   for (const { waiter, wait } of rule.counted(subject)) {
     const person = subject.sessions.get(waiter);
     if (cooldown.locks.has(wait.lock)) return true;
-    if (person !== undefined && cooldown.lineage.has(sessionIdentity(person))) return true;
+    if (person !== undefined && cooldown.lineage.has(lineageKey(person))) return true;
   }
   return false;
 }

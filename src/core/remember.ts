@@ -9,9 +9,9 @@ import {
   type Incident,
   incidentKey,
   isIn,
+  lineageKey,
   offender,
   onServer,
-  sessionIdentity,
   subjectKey,
   unopened,
 } from "./history.ts";
@@ -137,7 +137,7 @@ function afterRest(incident: Incident): Incident {
 function grow(cooldown: Cooldown, snapshot: Snapshot): Cooldown {
   if (snapshot.waits === null || cooldown.lineage.size === 0) return cooldown;
   if (!snapshot.sessions.some(isIn(cooldown.lineage))) return cooldown;
-  const people = new Map<NodeKey, string>(snapshot.sessions.map((session) => [session.key, sessionIdentity(session)]));
+  const people = new Map<NodeKey, string>(snapshot.sessions.map((session) => [session.key, lineageKey(session)]));
   const behind = new Map<NodeKey, NodeKey[]>();
   for (const { waiter, blockers } of snapshot.waits) {
     if (!people.has(waiter)) continue;
@@ -193,7 +193,7 @@ export function aftermathOf(
 /** Whoever stood behind the victim, and for what. */
 export function standingBehind(evidence: Pick<Evidence, "waiters" | "waits">): Pick<Cooldown, "lineage" | "locks"> {
   return {
-    lineage: new Set(evidence.waiters.map(sessionIdentity)),
+    lineage: new Set(evidence.waiters.map(lineageKey)),
     locks: new Set(evidence.waits.map((wait) => wait.lock)),
   };
 }

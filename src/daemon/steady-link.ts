@@ -2,8 +2,11 @@ import { readClock, type SteadyClock } from "../core/steady-clock.ts";
 import { steadySnapshot } from "../core/steady-snapshot.ts";
 import type { Link } from "../engines/engine.ts";
 
-/** What is known of one server's clock. It outlives every connection: a jump before a reconnect is none after it either. */
-export type KeptClock = { last: SteadyClock | null; serverId?: string };
+/**
+ * What is known of one target's clock. It outlives every connection: a jump before a reconnect is none after it either. After a
+ * failover the other server's clock is as one that has jumped, so that limits count on.
+ */
+export type KeptClock = { last: SteadyClock | null };
 
 export type SteadyLinkOptions = Readonly<{
   clock: KeptClock;
@@ -20,9 +23,7 @@ export function steadyLink(link: Link, { clock, jumped, now = () => performance.
       const fromMs = now();
       const seen = await link.read(look, signal);
       const reading = { serverMs: seen.atMs, fromMs, toMs: now() };
-      // After a failover there is another clock, which has not jumped.
-      const told = readClock(clock.serverId === seen.serverId ? clock.last : null, reading);
-      clock.serverId = seen.serverId;
+      const told = readClock(clock.last, reading);
       clock.last = told.clock;
       if (told.jumpMs !== 0) jumped(told.jumpMs);
       return steadySnapshot(seen, told.clock, reading);

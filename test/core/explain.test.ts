@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { noHistory } from "../../src/core/history.ts";
+import { lineageKey, noHistory } from "../../src/core/history.ts";
 import { judge as judgeLook } from "../../src/core/judge.ts";
 import { evaluate } from "../../src/core/rules.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
@@ -322,7 +322,7 @@ test("what a daemon remembers counts: ladders go on, and successors are left alo
     rule: "stuck-login",
     atMs: later.atMs - 18_000,
     untilMs: later.atMs + 12_000,
-    lineage: new Set(["1 started 1"]),
+    lineage: new Set(later.sessions.filter(({ pid }) => pid === "1").map(lineageKey)),
     locks: new Set<string>(),
   };
   const { text } = explained(later, { rules: [stuckLogin] }, { history: { ...noHistory, cooldowns: [cooldown] } });

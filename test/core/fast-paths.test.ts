@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { heldLocks } from "../../src/core/held-locks.ts";
-import { type Incident, noHistory, sessionIdentity, subjectKey } from "../../src/core/history.ts";
+import { type Incident, lineageKey, noHistory, subjectKey } from "../../src/core/history.ts";
 import { remember } from "../../src/core/remember.ts";
 import { evaluate } from "../../src/core/rules.ts";
 import type { Relation, Session } from "../../src/core/session.ts";
@@ -207,7 +207,7 @@ test("a lineage grows by everybody behind it, in whatever order they are listed"
   fc.assert(
     fc.property(looks, fc.uniqueArray(fc.integer({ min: 0, max: 9 })), (made, some) => {
       const look = lookOf(made);
-      const identities = new Map(look.sessions.map((session) => [session.key, sessionIdentity(session)]));
+      const identities = new Map(look.sessions.map((session) => [session.key, lineageKey(session)]));
       const lineage = new Set(some.map((pid) => identities.get(String(pid)) ?? ""));
       const cooldown = { rule: "r", atMs: look.atMs, untilMs: look.atMs + 1, lineage, locks: new Set<string>() };
       const history = { ...noHistory, cooldowns: [cooldown] };

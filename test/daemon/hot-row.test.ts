@@ -9,7 +9,8 @@ import { eventually, majors } from "../support/servers.ts";
 
 const rules = `
   - {name: storm, match: {applications: [storm], transaction_for: 1s, blocks: {tables: [public.user_session], for: 1s}}, steps: [terminate]}
-  - {name: queue, match: {applications: [queue], transaction_for: 500ms, blocks: {tables: [public.user_session], for: 500ms}}, steps: [terminate], cooldown: 5s}`;
+  - {name: queue, match: {applications: [queue], transaction_for: 500ms, blocks: {tables: [public.user_session], for: 500ms}}, steps: [terminate], cooldown: 5s}
+  - {name: pool, match: {applications: [pool], idle_for: 500ms, blocks: {tables: [public.user_session]}}, steps: [terminate], cooldown: 1h}`;
 
 const config = (url: string, poll: string): string => `
 mode: enforce
@@ -92,6 +93,20 @@ for (const { major, service } of stages) {
       assert.deepEqual(acts.map(pidIn), [firstPid, otherPid, heirPid].map(String));
       const moments = acts.map(({ decision }) => Date.parse(decision.evidence.at));
       assert.ok((moments[2] ?? 0) - (moments[0] ?? 0) >= 5_000, "the heir was acted on within its cooldown");
+    });
+
+    test("a pooled connection that stood behind one victim keeps no other victim alive with its next transaction", async () => {
+      const patron = await service.person("patron");
+      for (const row of [4, 5]) {
+        const victim = await service.person("pool");
+        await abandon(victim, row);
+        await logIn(patron, row);
+      }
+      const acts = await eventually(async () => {
+        const found = intentsIn(await here.journal()).filter(({ decision }) => decision.rule === "pool");
+        return found.length === 2 && found;
+      });
+      assert.equal(acts.length, 2);
     });
   });
 }
