@@ -155,6 +155,11 @@ test("the breaker counts sessions: a ladder's second signal to the same one is n
   assert.deepEqual(acted(look(running(1)(snapshot().later("1s")), "survived")), ["1"]);
   const second = look(running(3)(running(2)(snapshot().later("2s"))));
   assert.deepEqual(second.decisions.map(brief), ["act cancel 2", "spare breaker 3"]);
+  // Whoever was signalled already takes no room, though another one has just taken the last.
+  const there = carrier({ rules: [rule], limits: { breaker: { ...breaker, acts: 2 } } });
+  there.look(running(5)(snapshot()), "survived");
+  const both = there.look(running(5)(running(1)(snapshot().later("1s"))));
+  assert.deepEqual(both.decisions.map(brief), ["act cancel 1", "act terminate 5"]);
 });
 
 test("a breaker that is switched off never opens; notify steps go on behind an open one", () => {
