@@ -16,10 +16,11 @@ export const resume: CommandSpec = {
     if (folder === null) return exitCodes.usage;
     const reason = typeof options["reason"] === "string" ? options["reason"] : null;
     const { daemon, answer } = await press(folder, { command: "resume", by: whoPresses(), reason } as const);
-    const { was, unkept, unwritten } = answer;
+    const { was, paused, unkept, unwritten } = answer;
     if (json) output.out(quietJson(JSON.stringify({ daemon, ...answer })));
     else {
-      const whole = was === null ? "it was not paused" : `resumed; it was ${pausedText(was)}`;
+      const again = paused === null ? "" : `; meanwhile it was ${pausedText(paused)}`;
+      const whole = `${was === null ? "it was not paused" : `resumed; it was ${pausedText(was)}`}${again}`;
       output.out(quietText(daemon ? whole : `${whole}; no daemon runs on ${folder.path}`));
     }
     if (unwritten !== null) output.err(quietText(`warning: it is not in the journal: ${unwritten}`));

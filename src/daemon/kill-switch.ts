@@ -21,9 +21,10 @@ export type PauseAnswer = Kept &
     /** Statements that had gone out before, and whose end was not waited for any longer. */
     underWay: number;
   }>;
-export type ResumeAnswer = Kept & Readonly<{ was: Paused | null }>;
+/** `paused`: somebody paused again meanwhile. */
+export type ResumeAnswer = Kept & Readonly<{ was: Paused | null; paused: Paused | null }>;
 
-/** Needs no database and no journal: it holds at once, in memory; the file and the journal follow. */
+/** Needs no database and no journal: a pause holds at once, in memory; the file and the journal follow. */
 export type KillSwitch = Readonly<{
   state(): Paused | null;
   gate: Gate;
@@ -68,6 +69,7 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
   const { stateDir, found, journal, log, shout, changed, newId, now, signal } = context;
   let state: Paused | null = found.kind === "none" ? null : found.paused;
   const sending = new Set<Promise<unknown>>();
+  let pauses = 0;
   let timer: NodeJS.Timeout | undefined;
   let filing: Promise<void> = Promise.resolve();
   signal.addEventListener("abort", () => clearTimeout(timer));
@@ -121,6 +123,7 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
     const before = state === null || isOver(state, since.getTime()) ? null : state;
     const paused = longer(before, wanted);
     state = paused;
+    pauses += 1;
     countDown();
     const stayed = paused === before;
     const text = `Lockwarden is ${pausedText(wanted)}${stayed ? `; it stays ${pausedText(paused)}` : ""}`;
@@ -135,16 +138,21 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
     await sent;
     return { paused, stayed, underWay: sending.size, ...kept };
   };
+  /** The other way round: it is on record before anybody is acted on. Whoever pauses meanwhile wins. */
   const release = async (press: Press, code: "resume" | "over"): Promise<ResumeAnswer> => {
     const was = state;
-    state = null;
-    countDown();
+    const before = pauses;
     const { by, reason } = pressed(press);
     const text = `Lockwarden is resumed by ${by}${reason === null ? "" : `: ${reason}`}`;
-    if (was !== null) say(`${text}. It was ${pausedText(was)}`);
     const written = () => (was === null ? Promise.resolve() : write("resumed", code, text, { by, reason }));
     const lost = "Lockwarden is resumed, and paused again when it restarts";
-    return { was, ...(await keep(() => removePausedFile(stateDir), written, lost)) };
+    const kept = await keep(() => removePausedFile(stateDir), written, lost);
+    if (pauses === before && state !== null) {
+      state = null;
+      countDown();
+      say(was === null ? text : `${text}. It was ${pausedText(was)}`);
+    }
+    return { was, paused: state, ...kept };
   };
   return {
     state: () => state,

@@ -163,8 +163,8 @@ test("a pause with an end resumes by itself, and that is journalled and told", a
   const { killSwitch, stateDir, seen, events } = await bench(t);
   await killSwitch.pause({ ...ann, forMs: 300 });
   assert.ok(killSwitch.gate.paused());
-  await eventually("it is journalled", () => events.some(({ event }) => event === "resumed"));
-  assert.equal(killSwitch.gate.paused(), false);
+  await eventually("it acts again", () => !killSwitch.gate.paused());
+  assert.ok(events.some(({ event }) => event === "resumed"));
   assert.deepEqual(await readdir(stateDir), []);
   assert.match(seen.join("\n"), /told Lockwarden is resumed by itself: its time is over\. It was paused by ann/);
 });
@@ -203,6 +203,23 @@ test("pressed and released at once, the file says what came last", async (t) => 
   await Promise.all([killSwitch.resume(ann), killSwitch.pause({ ...ann, forMs: null })]);
   assert.deepEqual(await readdir(stateDir), ["paused.json"]);
   assert.ok(killSwitch.gate.paused());
+});
+
+test("a resume is on record before anybody is acted on, and a pause that comes meanwhile wins", async (t) => {
+  const { killSwitch, stateDir, events } = await bench(t);
+  await killSwitch.pause({ ...ann, forMs: null });
+  const resuming = killSwitch.resume(ann);
+  assert.ok(killSwitch.gate.paused());
+  assert.equal((await resuming).paused, null);
+  assert.equal(events.at(-1)?.event, "resumed");
+  await killSwitch.pause({ ...ann, forMs: null });
+  const [resumed] = await Promise.all([
+    killSwitch.resume(ann),
+    killSwitch.pause({ by: "bob", reason: null, forMs: null }),
+  ]);
+  assert.equal(resumed.paused?.by, "bob");
+  assert.ok(killSwitch.gate.paused());
+  assert.deepEqual(await readdir(stateDir), ["paused.json"]);
 });
 
 test("what people write as a reason is kept as plain text of bounded length", async (t) => {
