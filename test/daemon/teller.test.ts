@@ -61,7 +61,9 @@ test("what is told while a reload changes the channels reaches the new ones, and
   teller.tell(notice("during"), ["new"]);
   teller.tell(notice("of-a-rule-that-had-its-own"), ["old"]);
   await changing;
-  const to = () => server.mails.map(({ headers, to: [one] }) => `${/notice \S+/.exec(headers)?.[0]} ${one}`).sort();
+  // A delivery that a hand-over cuts short is made again: rather twice than never.
+  const all = () => server.mails.map(({ headers, to: [one] }) => `${/notice \S+/.exec(headers)?.[0]} ${one}`).sort();
+  const to = () => [...new Set(all())];
   const expected = [
     "notice before kept@example.org",
     "notice during new@example.org",
