@@ -8,7 +8,10 @@ import { errorCode, errorText } from "./owned-file.ts";
 import { textLines } from "./text-lines.ts";
 
 /** A line as it was read; `torn` is whatever is no event: half a line of a crash, garbage, a newer version's event. */
-export type JournalLine = Readonly<{ kind: "event"; event: JournalEvent }> | Readonly<{ kind: "torn"; line: number }>;
+export type JournalLine =
+  | Readonly<{ kind: "event"; event: JournalEvent }>
+  /** `ended`: with a line feed; without one it may just be being written. */
+  | Readonly<{ kind: "torn"; line: number; ended: boolean }>;
 
 /** Every line of the journal, oldest first, read as a stream; no journal is an empty one. Lines never make it throw. */
 export function journalLines(stateDir: string, longest: number = longestLine): AsyncGenerator<JournalLine> {
@@ -21,13 +24,13 @@ export async function* linesOf(
   longest: number = longestLine,
 ): AsyncGenerator<JournalLine> {
   let line = 0;
-  for await (const { text } of textLines(bytes, longest)) {
+  for await (const { text, ended } of textLines(bytes, longest)) {
     line += 1;
     // An editor leaves line ends of its own, and a mark at the beginning.
     const plain = line === 1 && text?.startsWith("\ufeff") === true ? text.slice(1) : text;
     if (plain === "" || plain === "\r") continue;
     const event = plain === null ? null : parseEvent(plain);
-    yield event === null ? { kind: "torn", line } : { kind: "event", event };
+    yield event === null ? { kind: "torn", line, ended } : { kind: "event", event };
   }
 }
 
@@ -42,11 +45,17 @@ export async function readJournal(stateDir: string): Promise<Readonly<{ events: 
   return { events, torn };
 }
 
-/** `unread`: what could not be read of it, and why. */
-export type OpenIntents = Readonly<{ intents: Intent[]; torn: number; unread: string[] }>;
+/** `unread`: why something of it could not be read; null: nothing. */
+export type OpenIntents = Readonly<{ intents: Intent[]; torn: number; unread: string | null }>;
 
-/** What a crash left open, without holding the rest of the journal in memory; the file before the last rotation included. */
-export async function readOpenIntents(stateDir: string): Promise<OpenIntents> {
+/**
+ * What a crash left open, without holding the rest of the journal in memory; `follow` is shown every event on the way. The
+ * file that was rotated away last is read before the journal.
+ */
+export async function readOpenIntents(
+  stateDir: string,
+  follow: (event: JournalEvent) => void = () => undefined,
+): Promise<OpenIntents> {
   const open = new Map<string, Intent>();
   const unread: string[] = [];
   let torn = 0;
@@ -55,14 +64,16 @@ export async function readOpenIntents(stateDir: string): Promise<OpenIntents> {
   for (const file of rotated === null ? [path] : [rotated, path]) {
     try {
       for await (const line of linesOf(chunks(file))) {
-        if (line.kind === "event") followIntent(open, line.event);
-        else torn += 1;
+        if (line.kind === "event") {
+          followIntent(open, line.event);
+          follow(line.event);
+        } else torn += 1;
       }
     } catch (error) {
       unread.push(errorText(error));
     }
   }
-  return { intents: [...open.values()], torn, unread };
+  return { intents: [...open.values()], torn, unread: unread.length === 0 ? null : unread.join("; ") };
 }
 
 const packed = /\.(?:gz|bz2|xz|zst|lz4)$/;
@@ -92,7 +103,8 @@ async function* chunks(path: string): AsyncGenerator<Buffer> {
   }
 }
 
-function parseEvent(text: string): JournalEvent | null {
+/** null: it is no event. */
+export function parseEvent(text: string): JournalEvent | null {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -80,7 +80,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
   // Loaded now, so that the first act does not wait for it; without it there is still no text that is not masked.
   void queryText(loaded.config.query_text).catch(() => undefined);
   const { intents, torn, unread } = await readOpenIntents(stateDir);
-  for (const text of unread) log.error({}, `what a crash may have left open there is not looked into: ${text}`);
+  if (unread !== null) log.error({}, `what a crash may have left open there is not looked into: ${unread}`);
   if (torn > 0) log.warn({ lines: torn }, "the journal has lines that are no events: a write was cut short there");
   const { lookInto, giveUp } = recovery({ intents, journal, log, shout, now });
   await live("start", "the daemon starts");

@@ -33,10 +33,10 @@ export type EmbeddedOptions = Readonly<{
   settings?: Readonly<Record<string, string>>;
   /** pg_hba.conf; default: everybody is trusted on loopback and on the Unix socket. */
   hba?: string;
-  /** Takes what the server writes to its log. */
-  onLog?(text: string): void;
   /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
   password?: string;
+  /** Told what the server writes to its log once it is up. */
+  logged?: ((text: string) => void) | undefined;
 }>;
 
 /** No PostgreSQL to start: says where one was looked for. */
@@ -123,7 +123,7 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
       ...options.settings,
     };
     const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
-    const spawned = { ...as, cwd: folder, env: environment, onLog: options.onLog };
+    const spawned = { ...as, cwd: folder, env: environment, logged: options.logged };
     return launch(join(program, "bin", "postgres"), ["-D", dataFolder, ...flags], spawned);
   };
   let { server, port } = await startSomewhere(startAt);
@@ -246,15 +246,13 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-type SpawnOptions = Readonly<{
-  uid?: number;
-  gid?: number;
-  cwd: string;
-  env: NodeJS.ProcessEnv;
-  onLog: EmbeddedOptions["onLog"];
-}>;
+type SpawnOptions = Readonly<{ uid?: number; gid?: number; cwd: string; env: NodeJS.ProcessEnv }>;
 
-async function launch(program: string, args: string[], { onLog, ...options }: SpawnOptions): Promise<ChildProcess> {
+async function launch(
+  program: string,
+  args: string[],
+  { logged, ...options }: SpawnOptions & Pick<EmbeddedOptions, "logged">,
+): Promise<ChildProcess> {
   const server = spawn(program, args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   await new Promise<void>((resolve, reject) => {
@@ -267,8 +265,8 @@ async function launch(program: string, args: string[], { onLog, ...options }: Sp
   });
   server.removeAllListeners("exit");
   server.stderr.removeAllListeners("data");
-  if (onLog === undefined) server.stderr.resume();
-  else server.stderr.setEncoding("utf8").on("data", onLog);
+  if (logged === undefined) server.stderr.resume();
+  else server.stderr.setEncoding("utf8").on("data", logged);
   server.unref();
   return server;
 }
