@@ -264,7 +264,7 @@ async function launch(program: string, args: string[], { onLog, ...options }: Sp
     server.once("exit", (code) => reject(new Error(`PostgreSQL ended with ${code} while it started: ${said}`)));
     server.stderr.on("data", (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-4_000);
-      if (/ready to accept (read-only )?connections/.test(said)) resolve();
+      if (/ready to accept (read[- ]only )?connections/.test(said)) resolve();
     });
   });
   server.removeAllListeners("exit");

@@ -6,21 +6,17 @@ import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { leaseKeys } from "../../src/engines/postgres/lease.ts";
 import { type Place, place, type Running } from "../support/lockwarden.ts";
 import { abandon, logIn, loginService, pidOf } from "../support/login-service.ts";
-import { client, eventually } from "../support/servers.ts";
+import { client, eventually, majors } from "../support/servers.ts";
 import { standbyOf } from "../support/standby.ts";
 
 // A primary and its streaming standby; what a test does to them stays done for the next one.
 
-const service = await loginService();
+const major = majors().at(-1) ?? 18;
+const service = await loginService({ major });
 const { postgres } = service;
-const standby = await standbyOf(postgres, Math.floor(Number(await setting("server_version_num")) / 10_000));
+const standby = await standbyOf(postgres, major);
 const [primaryAt, standbyAt] = [`127.0.0.1:${postgres.port}`, new URL(standby.url()).host];
 const both = `postgres://lockwarden@${primaryAt},${standbyAt}/app`;
-
-async function setting(name: string): Promise<string> {
-  const { rows } = await service.admin.query<{ value: string }>("select current_setting($1) as value", [name]);
-  return rows[0]?.value ?? "";
-}
 
 function config(url: string, rule: string): string {
   return `mode: enforce
