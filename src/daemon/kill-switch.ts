@@ -5,6 +5,7 @@ import { errorText } from "../owned-file.ts";
 import { type PausedFile, removePausedFile, writePausedFile } from "../paused-file.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import type { Log } from "./log-port.ts";
+import { within } from "./within.ts";
 
 /** What came of pressing it. It holds in any case; the texts say what could not be done besides, or null. */
 type Kept = Readonly<{
@@ -197,12 +198,4 @@ async function failure(promise: Promise<unknown>, withinMs: number): Promise<str
 async function settled(promises: ReadonlySet<Promise<unknown>>, withinMs: number): Promise<void> {
   const ended = Promise.allSettled(promises).then(() => undefined);
   await within(withinMs, ended, undefined);
-}
-
-async function within<T>(ms: number, promise: Promise<T>, otherwise: T): Promise<T> {
-  let bound: NodeJS.Timeout | undefined;
-  const late = new Promise<T>((resolve) => {
-    bound = setTimeout(() => resolve(otherwise), ms);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(bound));
 }
