@@ -76,7 +76,7 @@ async function during(victims: readonly Frozen[], run: () => Promise<void>): Pro
 }
 
 test("a victim that does not die keeps no other row waiting, counts for the limits meanwhile, and has its outcome when it ends", async () => {
-  const here = await place(config({ more: "limits: {per_minute: 4}" }));
+  const here = await place(config({ more: "limits: {per_minute: 4, repeat: {times: 50, within: 1m}}" }));
   const daemon = here.run();
   const victim = await frozen(1);
   await during([victim], async () => {
