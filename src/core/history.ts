@@ -1,3 +1,4 @@
+import type { Signal } from "./decision.ts";
 import type { Ms, Prepared, Session } from "./session.ts";
 import { transactionKey } from "./session.ts";
 
@@ -33,6 +34,9 @@ export type Incident = Readonly<{
 /** A signal that went out. */
 export type Act = Readonly<{ atMs: number; rule: string; who: string; incident: string }>;
 
+/** A signal is out, and what became of it is not known yet: no rule acts on its victim meanwhile. */
+export type Verifying = Readonly<{ rule: string; subject: string; action: Signal; sentMs: number }>;
+
 /** After an act: whoever stood behind the victim, or joins them, is a successor until then. */
 export type Cooldown = Readonly<{
   rule: string;
@@ -67,6 +71,8 @@ export type History = Readonly<{
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
+  /** By incident; a reload that ends its ladder does not end it. */
+  verifying: ReadonlyMap<string, Verifying>;
   /** The opening of the breaker that people were told of, and not yet its end. */
   breaker: OpenBreaker | null;
   /** Channel set → what it was told of those whom limits hold back. */
@@ -82,6 +88,7 @@ export const noHistory: History = {
   incidents: new Map(),
   acts: [],
   cooldowns: [],
+  verifying: new Map(),
   breaker: null,
   crowds: new Map(),
   probes: new Map(),

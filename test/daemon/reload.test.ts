@@ -195,7 +195,10 @@ for (const [what, cause, change] of [
     });
     assert.ok(event?.event === "reload");
     assert.match(event.reason.text, /is dropped before its terminate/);
-    const [outcome] = await outcomesOf(here);
+    const [outcome] = await eventually("its outcome is on record", async () => {
+      const found = await outcomesOf(here);
+      return found.length > 0 ? found : null;
+    });
     assert.equal(outcome?.outcome.kind, "survived");
     assert.ok((outcome?.outcome.tookMs ?? 0) > 2_000, `${outcome?.outcome.tookMs} ms: it was cut short`);
     assert.deepEqual((await intentsOf(here)).map(actOf), [`cancel ${pid}`]);
