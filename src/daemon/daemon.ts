@@ -5,7 +5,7 @@ import { renderMistake } from "../config/mistake.ts";
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { DropCause } from "../core/carry-over.ts";
-import { type History, noHistory } from "../core/history.ts";
+import { afterReconnection, type History } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { followPast, historyFrom, type Past } from "../core/journal-past.ts";
 import { pausedText } from "../core/pause.ts";
@@ -165,8 +165,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon | Read
       await within(patienceMs, retired);
       stop.abort(new Error("this target is not watched any more"));
       await retired;
-      const { acts, breaker } = one.history();
-      return { ...noHistory, acts, breaker };
+      return afterReconnection(one.history());
     };
     return { name: target.name, history: ended() };
   };

@@ -210,6 +210,39 @@ for (const [what, cause, change] of [
   });
 }
 
+test("a reload that makes another connection does not take the next in the queue: the cooldown goes on", async () => {
+  const given = (target: string) => `
+mode: enforce
+targets: [{name: app, url: "${service.url}", poll: 200ms, leader_database: app${target}}]
+rules:
+  - name: ladder
+    match: {state: idle in transaction, applications: [queued], blocks: {tables: [public.user_session], for: 300ms}}
+    cooldown: 1h
+    steps: [terminate]`;
+  const here = await place(given(""));
+  const daemon = here.run();
+  await ready(daemon);
+  const queue = [await service.person("queued"), await service.person("queued"), await service.person("queued")];
+  const [first, second, third] = queue;
+  assert.ok(first && second && third);
+  const lock = "select from public.user_session where id = 15 for update";
+  for (const one of queue) await one.query("begin");
+  await first.query(lock);
+  const next = second.query(lock);
+  const last = third.query(lock);
+  await next;
+  const spared = () =>
+    daemon.lines().filter(({ msg }) => /session \d+,.* is spared \(cooldown\)/.test(String(msg))).length;
+  await eventually("the next one is left alone", () => spared() === 1);
+  await put(here, given(", statement_timeout: 4s"));
+  daemon.child.kill("SIGHUP");
+  await eventually("it is judged anew", async () => spared() === 2 || (await intentsOf(here)).length > 1);
+  assert.equal((await intentsOf(here)).length, 1);
+  await second.query("rollback");
+  await last;
+  await third.query("rollback");
+});
+
 test("a target that the reloaded config has no more is not looked at again, and no rule that came with it finds anybody there", async () => {
   const given = { application: "left", steps: "[notify, {wait: 1h}, terminate]" };
   const here = await place(config(given));
