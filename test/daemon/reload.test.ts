@@ -7,7 +7,7 @@ import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { actOf, intentsOf, noticesOf, outcomesOf } from "../support/acts.ts";
 import { eventually } from "../support/eventually.ts";
 import { lockwarden, type Place, place, type Running } from "../support/lockwarden.ts";
-import { loginService } from "../support/login-service.ts";
+import { loginService, pidOf } from "../support/login-service.ts";
 import { swallower } from "../support/swallower.ts";
 
 const service = await loginService({ major: 18, settings: { deadlock_timeout: "30s" } });
@@ -228,7 +228,17 @@ rules:
   const lock = "select from public.user_session where id = 15 for update";
   for (const one of queue) await one.query("begin");
   await first.query(lock);
+  const pid = await pidOf(second);
   const next = second.query(lock);
+  const waits = "select 1 from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
+  let isThrough = false;
+  void next.then(() => {
+    isThrough = true;
+  });
+  await eventually(
+    "the next one waits",
+    async () => isThrough || (await service.admin.query(waits, [pid])).rowCount === 1,
+  );
   const last = third.query(lock);
   await next;
   const spared = () =>
