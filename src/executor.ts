@@ -176,6 +176,8 @@ async function send(act: () => Promise<Sent>): Promise<Sent> {
   try {
     return await act();
   } catch (error) {
+    // It was gone before: counted as a signal it would open the breaker.
+    if (error instanceof LinkLost) return { kind: "failed", error: `${error.message}; nothing was sent` };
     // Gone in the middle: the signal may be on its way.
     return { kind: "uncertain", error: error instanceof Error ? error.message : String(error) };
   }

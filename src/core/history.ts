@@ -101,6 +101,14 @@ export function onServer(history: History, serverId: string): History {
   return { ...noHistory, acts, breaker, crowds };
 }
 
+/**
+ * Over another connection to the target, to another server even: whom signals went out to, and what people were told of
+ * that. On the same server those who stood behind a victim are still its successors.
+ */
+export function afterReconnection({ serverId, acts, cooldowns, breaker, crowds }: History): History {
+  return { ...noHistory, serverId, acts, cooldowns, breaker, crowds };
+}
+
 /** After a gap in what was seen: ladders begin anew, and blocking counts from now on; who was told of what stays known. */
 export function afterReconnect(history: History): History {
   const incidents = new Map<string, Incident>();

@@ -148,9 +148,12 @@ export function watch(context: WatchContext): Watch {
       await context.journal.mend();
       await lead(link);
       const lacking = answering.length > 0 ? await sayMissing(link) : [];
+      const current = adopt();
+      // A reload meanwhile may ask for acts, and the right to act has not been asked for yet.
+      state = { ...state, leader: right.held() || !enforces(current) };
       const result = await tick({
         ...context,
-        settings: adopt(),
+        settings: current,
         link,
         memory,
         leader: state.leader,

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { mkdir, symlink } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { assertEnded, secret } from "../support/clean-output.ts";
 import { type Ended, lockwarden, type Place, place, throughShell } from "../support/lockwarden.ts";
@@ -199,6 +201,22 @@ test("a name with control characters is printed without them, and whole for prog
   const json = await once(here, "--json");
   assertEnded(json, { code: 0, out: /"user":"evil\\u001b\[2J\\u009b"/ });
   assert.equal(json.out.includes("\u009b"), false);
+  await release();
+});
+
+test("where the journal cannot be read nobody knows who was signalled before, and nobody is acted on", async () => {
+  const here = await place(configOf(newest.url));
+  await mkdir(here.stateDir, { recursive: true });
+  // A file that even root cannot read.
+  await symlink("/proc/self/mem", join(here.stateDir, "journal.jsonl.1"));
+  const { lives, release } = await stuckLogin(newest, 12);
+  const ended = await once(here);
+  assertEnded(ended, {
+    code: 1,
+    out: /the journal cannot be written/,
+    err: /whom signals went out to is not known: .*EIO/,
+  });
+  assert.equal(await lives(), true);
   await release();
 });
 

@@ -3,6 +3,8 @@ import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from "node
 import { join } from "node:path";
 import { test } from "node:test";
 import { notServing } from "../../src/control-socket.ts";
+import { sampleNotice } from "../../src/notify/sample.ts";
+import { openSpool } from "../../src/notify/spool.ts";
 import { ownStateDir } from "../../src/state-dir.ts";
 import { assertClean, assertEnded } from "../support/clean-output.ts";
 import { lockwarden, ordinaryUser, type Place, place, type Running } from "../support/lockwarden.ts";
@@ -242,6 +244,22 @@ test("somebody broke the config, or its secrets are the daemon's alone: its daem
   const named = await onSwitch(here, "pause", "--state-dir", here.stateDir);
   assertEnded(named, { code: 0, out: /^paused until lockwarden resume: it looks/ });
   await stop(daemon);
+});
+
+test("pressed without a config, it leaves what waits to be told to those who know the channels", async () => {
+  const here = await place(config());
+  await rm(here.config);
+  await mkdir(here.stateDir, { recursive: true });
+  const spool = await openSpool(here.stateDir);
+  await spool.put({ channel: "oncall", sinceMs: Date.now(), notice: sampleNotice("kept", new Date()) });
+  for (const command of ["pause", "resume"] as const) {
+    const pressed = await onSwitch(here, command, "--state-dir", here.stateDir);
+    assert.equal(pressed.code, 0, JSON.stringify(pressed));
+    assert.deepEqual(
+      (await spool.read()).entries.map(({ spooled: { notice } }) => notice.id),
+      ["kept"],
+    );
+  }
 });
 
 test("who may not write in the state folder is told who may, and nothing is paused", async (t) => {
