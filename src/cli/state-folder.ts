@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { expandEnvironment } from "../config/environment.ts";
 import type { LoadedConfig } from "../config/load.ts";
@@ -24,7 +25,13 @@ export function stateFolderOf(
 ): StateFolder | null {
   const loaded = readConfig(file);
   const config = loaded.kind === "ok" ? loaded : null;
-  if (typeof given === "string") return { path: resolve(given), config };
+  if (typeof given === "string") {
+    const path = resolve(given);
+    if (existsSync(path)) return { path, config };
+    // A pause of a folder that no daemon uses would be taken for one.
+    output.err(`--state-dir: expected the folder that a daemon uses, got ${JSON.stringify(path)}: no such folder`);
+    return null;
+  }
   if (config !== null) return { path: stateDirOf(config.config), config };
   // The secrets are the daemon's: this user need not have them.
   const rules = readConfig(file, { rulesOnly: true });

@@ -2,19 +2,20 @@ import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/deci
 import { type History, type Incident, wasTold } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy, victimText } from "../core/news.ts";
+import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy } from "../core/news.ts";
 import { nextChangeMs, nextHoursMs } from "../core/next-change.ts";
 import type { Circumstances } from "../core/plan.ts";
 import { aftermathOf, afterProbe, enter, withSent } from "../core/remember.ts";
 import { evaluate } from "../core/rules.ts";
 import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
-import { type Unruled, unruledRoots } from "../core/unruled.ts";
+import { unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
 import type { Link } from "../engines/engine.ts";
 import { type Carried, execute, type Gate, NotJournalled } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
 import { tellBreaker, tellCrowds } from "./limit-notices.ts";
+import { lookSentence } from "./look-sentence.ts";
 import type { TickedLook } from "./recorder.ts";
 import type { Settings } from "./settings.ts";
 
@@ -102,7 +103,7 @@ export async function tick(given: TickContext): Promise<TickResult> {
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, serverClockMs(snapshot)));
   const unruled = unruledRoots(seen);
-  return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
+  return { judgements, sentence: lookSentence(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
 /**
@@ -319,29 +320,4 @@ function factsOf(decision: Decision, outcome: Outcome): object {
     tookMs: outcome.tookMs,
     freed: outcome.freed.length,
   };
-}
-
-const mostSaid = 20;
-
-/** Without figures that change by themselves: it is logged when it changes. */
-function sentenceOf(snapshot: Snapshot, judgements: readonly Judgement[], unruled: readonly Unruled[]): string {
-  // With hidden sessions, or more than one look reads, it is known only of the others.
-  const nobody = snapshot.gaps.length > 0 ? "nobody that can be seen waits for a lock" : "nobody waits for a lock";
-  const waiting = snapshot.contended ? "somebody waits for a lock" : nobody;
-  const parts = judgements.slice(0, mostSaid).map(({ decision, outcome }) => {
-    const what = `${decision.rule}: ${subjectText(decision)}`;
-    if (outcome !== null) return `${what} ${decision.action}: ${outcome.kind}`;
-    if (decision.kind === "wait") return `${what} is watched`;
-    return decision.kind === "spare" ? `${what} is spared (${decision.by})` : `${what} is told`;
-  });
-  const said = [...parts, ...(unruled.length === 0 ? [] : [unruledText(unruled)])];
-  return [waiting, ...(said.length === 0 ? ["nothing to do"] : said)].join("; ");
-}
-
-function unruledText(unruled: readonly Unruled[]): string {
-  const named = unruled.slice(0, 5).map(({ blocker, relation }) => {
-    return `${victimText(blocker)} blocks others${relation === null ? "" : ` on ${relation}`}`;
-  });
-  const more = unruled.length > named.length ? ["so do more"] : [];
-  return `${[...named, ...more].join(" and ")}, and no rule matches: lockwarden explain says why`;
 }
