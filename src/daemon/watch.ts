@@ -325,6 +325,7 @@ export function watch(context: WatchContext): Watch {
       const dueMs = rest.leftMs();
       return {
         ...state,
+        enforces: enforces(settings()),
         lookedAgoMs: lastLookAt === null ? null : performance.now() - lastLookAt,
         nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,
       };
