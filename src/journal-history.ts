@@ -23,6 +23,8 @@ export type Past = Readonly<{
   rule: string | null;
   action: string | null;
   session: Whom | null;
+  /** Who asked for it by hand. */
+  by: string | null;
   /** null: none is written yet, or the thing has none. */
   outcome: string | null;
   /** Sessions that did not wait any more. */
@@ -93,9 +95,9 @@ function follow(line: JournalLine, open: Map<string, Past>, tally: Tally): reado
 }
 
 function pastOf(event: JournalEvent): Omit<Past, "event"> {
-  const { at, id, target } = event;
+  const { at, id, target, by } = event;
   const nothing = { rule: null, action: null, session: null, outcome: null, freed: null, tookMs: null };
-  const about = { at, id, target, ...nothing };
+  const about = { at, id, target, ...nothing, by: textOf(by) };
   if ("decision" in event) return { ...about, ...decisionOf(event.decision) };
   if ("outcome" in event) return { ...about, ...outcomeOf(event.outcome) };
   if ("reason" in event) return { ...about, text: event.reason.text };

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { parseDuration } from "../config/duration.ts";
 import { plainText } from "../core/plain-text.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
@@ -42,7 +43,7 @@ export const history: CommandSpec = {
     try {
       const told = journalHistory(folder.path, asked.wanted, tally);
       const count = await print(asked.last === null ? told : latest(told, asked.last), { json, output, tally });
-      if (count === 0 && !json) output.out(quietText(`nothing of that is in the journal ${journalPath(folder.path)}`));
+      if (count === 0 && !json) output.out(quietText(emptyText(journalPath(folder.path), asked.wanted)));
     } catch (error) {
       output.err(quietText(`lockwarden history: ${errorText(error)}${hintFor(error, folder.path)}`));
       return exitCodes.failed;
@@ -52,6 +53,11 @@ export const history: CommandSpec = {
     return exitCodes.done;
   },
 };
+
+function emptyText(path: string, { all }: Wanted): string {
+  if (!existsSync(path)) return `there is no journal ${path}: nothing was done there`;
+  return `nothing of that is in the journal ${path}${all ? "" : "; --all shows what sent nothing too"}`;
+}
 
 type Asked = Readonly<{ wanted: Wanted; last: number | null }>;
 
@@ -111,9 +117,9 @@ const longestName = 63;
 const longestText = 300;
 
 /** `2026-03-01T03:03:12.600Z app: stuck-login: terminate 4711,69a3.1267 (app, web): released, 2 freed, 340 ms: …` */
-export function pastLine({ at, event, target, rule, action, session, ...past }: Past): string {
-  const what =
-    session === null ? eventText(event) : `${rule ?? "?"}: ${verb(event)}${action ?? "?"} ${whomText(session)}`;
+export function pastLine({ at, event, target, rule, action, session, by, ...past }: Past): string {
+  const whose = `${rule ?? "?"}${by === null ? "" : `, ${plainText(by, longestName)}`}`;
+  const what = session === null ? eventText(event) : `${whose}: ${verb(event)}${action ?? "?"} ${whomText(session)}`;
   const freed = past.freed === null ? [] : [`${past.freed} freed`];
   const took = past.tookMs === null ? [] : [spokenDuration(past.tookMs)];
   const ended = past.outcome === null ? [] : [[past.outcome, ...freed, ...took].join(", ")];

@@ -34,8 +34,8 @@ export const pause: CommandSpec = {
       const whole = daemon
         ? "it looks and tells, and acts on nobody"
         : `no daemon runs on ${folder.path}; the next one starts paused`;
-      const already = stayed ? `, as it was ${pausedText(paused)} already` : "";
-      output.out(quietText(`paused ${untilText(paused, Date.now())}${already}: ${whole}`));
+      const already = stayed ? `; an earlier pause lasts longer, and holds: ${pausedText(paused)}` : "";
+      output.out(quietText(`paused ${untilText(paused, Date.now())}: ${whole}${already}`));
     }
     if (underWay > 0) output.err(`warning: ${underWay} statements went out before, and their end is still to come`);
     if (unwritten !== null) output.err(quietText(`warning: it is not in the journal: ${unwritten}`));

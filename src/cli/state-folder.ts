@@ -1,8 +1,10 @@
+import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { expandEnvironment } from "../config/environment.ts";
 import type { LoadedConfig } from "../config/load.ts";
 import { renderMistake } from "../config/mistake.ts";
 import { readText } from "../config/read-text.ts";
+import { errorCode } from "../owned-file.ts";
 import { readConfig, stateDirOf, usableConfig } from "./config.ts";
 import type { Output } from "./output.ts";
 
@@ -24,7 +26,13 @@ export function stateFolderOf(
 ): StateFolder | null {
   const loaded = readConfig(file);
   const config = loaded.kind === "ok" ? loaded : null;
-  if (typeof given === "string") return { path: resolve(given), config };
+  if (typeof given === "string") {
+    const path = resolve(given);
+    if (!isMissing(path)) return { path, config };
+    // A pause of a folder that no daemon uses would be taken for one.
+    output.err(`--state-dir: expected the folder that a daemon uses, got ${JSON.stringify(path)}: no such folder`);
+    return null;
+  }
   if (config !== null) return { path: stateDirOf(config.config), config };
   // The secrets are the daemon's: this user need not have them.
   const rules = readConfig(file, { rulesOnly: true });
@@ -40,6 +48,16 @@ export function stateFolderOf(
   const what = first === undefined ? file : renderMistake(first);
   output.err(`warning: the config has mistakes, and only its state folder ${path} is taken: ${what}`);
   return { path, config };
+}
+
+/** Whoever may not look whether it is there hears of that from whatever needs it. */
+function isMissing(path: string): boolean {
+  try {
+    statSync(path);
+    return false;
+  } catch (error) {
+    return errorCode(error) === "ENOENT";
+  }
 }
 
 const silent: Output = {

@@ -85,13 +85,17 @@ export function statusLines(answer: StatusAnswer, nowMs: number): readonly strin
 }
 
 function targetLines(one: StatusAnswer["targets"][number]): readonly string[] {
-  const { target, connected, leader, server, sentence, lookedAgoMs, nextInMs } = one;
-  const right = leader ? "has the right to act" : "observes: another Lockwarden has the right to act";
-  const link = connected ? `connected to ${server ?? "an unknown server"}, ${right}` : "not connected";
+  const { target, connected, server, sentence, lookedAgoMs, nextInMs } = one;
+  const link = connected ? `connected to ${server ?? "an unknown server"}, ${rightText(one)}` : "not connected";
   const last = lookedAgoMs === null ? "not looked at yet" : `looked at ${spokenDuration(lookedAgoMs)} ago`;
   const what = connected ? "the next look" : "the next try";
   const next = nextInMs === null ? "" : `, ${what} ${nextInMs < 1 ? "now" : `in ${spokenDuration(nextInMs)}`}`;
   return [`target ${target}: ${link}`, `  ${last}${next}`, `  ${plainText(sentence, 2_000)}`];
+}
+
+function rightText({ leader, enforces }: StatusAnswer["targets"][number]): string {
+  if (!leader) return "observes: another Lockwarden has the right to act";
+  return enforces ? "has the right to act" : "only observes: by its config no rule acts here";
 }
 
 function leftText(ms: number): string {

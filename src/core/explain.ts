@@ -5,7 +5,7 @@ import { foreseen } from "./explain-hours.ts";
 import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
 import type { Basis, Explanation, Person, RuleExplanation, Scope, SessionExplanation } from "./explanation.ts";
 import { groupBy } from "./group-by.ts";
-import { type History, onServer, subjectKey } from "./history.ts";
+import { type Cooldown, type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import { victimOf } from "./lazy-decision.ts";
 import { limitText, overLimit, useLimits } from "./limits.ts";
@@ -254,9 +254,18 @@ function hindrancesOf({ snapshot, history, circumstances }: Question): Explanati
     ...(over === null || over === "breaker"
       ? []
       : [{ code: over, text: limitText(over, { limits, rule: anybody.rule }) }]),
-    ...active.map(({ rule, untilMs }) => ({
-      code: "cooldown",
-      text: `rule ${rule} has acted: who came to block its lock since is left alone for another ${spokenDuration(untilMs - atMs)}`,
-    })),
+    ...coolingTexts(active, atMs).map((text) => ({ code: "cooldown", text })),
   ];
+}
+
+/** One line for each rule, however often it has acted. */
+function coolingTexts(active: readonly Cooldown[], atMs: number): readonly string[] {
+  const rules = [...new Set(active.map(({ rule }) => rule))];
+  return rules.map((name) => {
+    const ends = active.filter(({ rule }) => rule === name).map(({ untilMs }) => untilMs - atMs);
+    const left = spokenDuration(Math.max(...ends));
+    return ends.length === 1
+      ? `rule ${name} has acted: who came to block its lock since is left alone for another ${left}`
+      : `rule ${name} has acted ${ends.length} times: who came to block one of its locks since is left alone, the last for another ${left}`;
+  });
 }

@@ -139,7 +139,7 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
     countDown();
     const stayed = paused === before;
     const text = `Lockwarden is ${pausedText(wanted)}${stayed ? `; it stays ${pausedText(paused)}` : ""}`;
-    say(`${text}. It looks and tells, and acts on nobody`);
+    say(`${text}. It looks and tells, and acts on nobody; lockwarden resume ends that`);
     const sent = settled(sending, sendingMs);
     const lost = "the pause holds only until Lockwarden restarts";
     const kept = await keep(
@@ -186,7 +186,7 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
         return;
       }
       countDown();
-      const text = `Lockwarden starts ${pausedText(state)}. It looks and tells, and acts on nobody`;
+      const text = `Lockwarden starts ${pausedText(state)}. It looks and tells, and acts on nobody; lockwarden resume ends that`;
       if (found.kind === "unreadable") {
         log.error({}, text);
         shout(text);

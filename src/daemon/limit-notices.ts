@@ -44,7 +44,17 @@ async function sayBreaker(
   // What it cannot write the journal says itself.
   await journal.write({ v: 1, id: newId(), at, target, event: "breaker", reason }).catch(() => undefined);
   report("warn", reason.facts, text);
-  send(context, { incident: `breaker ${target} ${sinceMs}`, phase: "system", decision: null, text }, undefined);
+  const details = code === breakerOpened ? [{ title: "WHAT TO DO", lines: whileOpen(target) }] : [];
+  const incident = `breaker ${target} ${sinceMs}`;
+  send(context, { incident, phase: "system", decision: null, text, ...(details.length > 0 && { details }) }, undefined);
+}
+
+function whileOpen(target: string): readonly string[] {
+  return [
+    "Find out why so many were stuck: lockwarden tree and lockwarden history.",
+    `To end one of them by hand all the same: lockwarden kill 'PID,SESSIONID' --target ${target}`,
+    "To close the breaker now: limits.breaker: false in the config, and reload it.",
+  ];
 }
 
 /** One notice for all whom limits hold back, for each set of channels; one more when nobody is held back any more. */

@@ -52,7 +52,8 @@ export async function createTeller({ channels, stateDir, journal, log, newId }: 
     // Of an act that began under an older config: somebody is told, even if its own channels are gone.
     const names = known.length > 0 || wanted?.length === 0 ? known : all;
     const logged = configured.some(({ name, type }) => type === "log" && names.includes(name));
-    if (!logged) log.info({ notice: notice.id, phase: notice.phase }, notice.text);
+    const about = notice.target === null ? {} : { target: notice.target };
+    if (!logged) log.info({ ...about, notice: notice.id, phase: notice.phase }, notice.text);
     void current.tell(notice, names);
   };
   return {

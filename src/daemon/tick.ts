@@ -16,9 +16,9 @@ import { begin, type Carried, type Gate, NotJournalled, type OpenAct } from "../
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
 import { tellBreaker, tellCrowds } from "./limit-notices.ts";
+import { lookSentence } from "./look-sentence.ts";
 import type { OpenActs } from "./open-acts.ts";
 import type { TickedLook } from "./recorder.ts";
-import { sentenceOf } from "./sentence.ts";
 import type { Settings } from "./settings.ts";
 
 /** What one target's watcher keeps from look to look. */
@@ -119,7 +119,7 @@ export async function tick(given: TickContext): Promise<TickResult> {
   const changeMs = nextChangeMs(decisions, memory.history, circumstances);
   const nextMs = again ? 0 : Math.min(changeMs, nextHoursMs(settings.rules, serverClockMs(snapshot)));
   const unruled = unruledRoots(seen);
-  return { judgements, sentence: sentenceOf(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
+  return { judgements, sentence: lookSentence(snapshot, judgements, unruled), nextMs, lookedAt, snapshot };
 }
 
 /**

@@ -60,6 +60,8 @@ type Standing = Readonly<{ connected: boolean; leader: boolean; sentence: string
 
 export type WatchState = Standing &
   Readonly<{
+    /** Some rule may signal somebody here; who only observes does not ask for the right to act. */
+    enforces: boolean;
     /** Since the last look that succeeded; null: none has. */
     lookedAgoMs: number | null;
     /** Until the next look, or the next try to connect; null: none is planned. */
@@ -331,6 +333,7 @@ export function watch(context: WatchContext): Watch {
       const dueMs = rest.leftMs();
       return {
         ...state,
+        enforces: enforces(settings()),
         lookedAgoMs: lastLookAt === null ? null : performance.now() - lastLookAt,
         nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,
       };

@@ -68,21 +68,22 @@ const spared: Readonly<Record<SpareBy, string>> = {
 };
 
 /** What the reader is to do. */
-export function advice(decision: Decision, outcome: Outcome | null): readonly string[] {
-  if (outcome !== null) return afterwards(decision, outcome);
+export function advice(decision: Decision, outcome: Outcome | null, target: string | null): readonly string[] {
+  const byHand: ByHand = (victim, end) => handAdvice(victim, end === "no" ? null : target);
+  if (outcome !== null) return afterwards(decision, outcome, byHand);
   switch (decision.kind) {
     case "act":
       return decision.action === "notify" ? byHand(decision.evidence.victim) : ["Nothing: the outcome follows."];
     case "wait":
       return ["Nothing yet."];
     case "spare":
-      return whenSpared(decision.by, decision.evidence.victim);
+      return whenSpared(decision.by, decision.evidence.victim, byHand);
     default:
       return unreachable(decision);
   }
 }
 
-function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
+function afterwards(decision: Decision, outcome: Outcome, byHand: ByHand): readonly string[] {
   const { victim } = decision.evidence;
   if (outcome.kind === "released" && outcome.probe !== undefined && outcome.probe.kind !== "works")
     return ["The lock is free, and the rule's probe says that the way is not: see what else is in it."];
@@ -95,7 +96,7 @@ function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
     case "changed":
       return ["Nothing: if it blocks again, the rule looks at it anew."];
     case "survived":
-      return byHand(victim);
+      return byHand(victim, "no");
     case "denied":
       if (victim.kind === "prepared") return byHand(victim);
       return ["Grant what is missing; this prints the SQL: lockwarden check"];
@@ -108,15 +109,16 @@ function afterwards(decision: Decision, outcome: Outcome): readonly string[] {
   }
 }
 
-function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] {
+function whenSpared(by: SpareBy, victim: Session | Prepared, byHand: ByHand): readonly string[] {
   switch (by) {
     case "observe":
       return ["To let lockwarden act: mode: enforce.", ...byHand(victim)];
     case "paused":
       return byHand(victim);
+    case "protect":
+      return byHand(victim, "no");
     case "limit":
     case "breaker":
-    case "protect":
     case "except":
     case "unknown":
     case "idle":
@@ -143,7 +145,15 @@ function whenSpared(by: SpareBy, victim: Session | Prepared): readonly string[] 
   }
 }
 
-function byHand(victim: Session | Prepared): readonly string[] {
+/** `no`: ending it by hand is not to be advised, as it is protected, or was asked to end and did not. */
+type ByHand = (victim: Session | Prepared, end?: "no") => readonly string[];
+
+/** `target`: null: how to end it is not said. */
+function handAdvice(victim: Session | Prepared, target: string | null): readonly string[] {
   if (victim.kind === "prepared") return ["Roll it back or commit it in its database, as its application decides."];
-  return [`A person has to look at session ${victim.pid ?? "without a pid"},${victim.sessionId} in the database.`];
+  const { pid, sessionId } = victim;
+  const look = `A person has to look at session ${pid ?? "without a pid"},${sessionId} in the database.`;
+  if (pid === null || sessionId === "") return [look];
+  const end = `To end it: lockwarden kill '${pid},${sessionId}' --target ${target ?? ""}`;
+  return [look, `To see it: lockwarden explain '${pid},${sessionId}'`, ...(target === null ? [] : [end])];
 }

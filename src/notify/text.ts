@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import type { Decision, Evidence } from "../core/decision.ts";
 import { plainText } from "../core/plain-text.ts";
 import type { Ms, Prepared, Relation, Session, Text } from "../core/session.ts";
@@ -35,7 +36,7 @@ export function body(notice: Notice): string {
       section("NOW", nowRows(notice)),
       section(
         "WHAT TO DO",
-        advice(decision, notice.outcome).map((line) => plainText(line, longestSentence)),
+        advice(decision, notice.outcome, notice.target).map((line) => plainText(line, longestSentence)),
       ),
     );
   }
@@ -47,7 +48,7 @@ export function body(notice: Notice): string {
       ),
     );
   const place = notice.target === null ? "" : ` for target ${plainText(notice.target, longestName)}`;
-  sections.push(`-- \nlockwarden${place}, ${plainText(notice.at, 40)}`);
+  sections.push(`-- \nlockwarden${place}, on ${plainText(hostname(), longestName)}, ${plainText(notice.at, 40)}`);
   return `${sections.filter((text) => text !== "").join("\n\n")}\n`;
 }
 

@@ -80,7 +80,12 @@ test("--last, --since, --target, --rule and --all choose, and together", async (
   assert.deepEqual(await events("--rule", "stuck-login"), ["act", "recovered", "act"]);
   assert.deepEqual(await events("--rule", "none"), []);
   assert.deepEqual((await events("--all"))[0], "start");
-  assertEnded(await history(here, "--rule", "none"), { code: 0, out: /^nothing of that is in the journal \S+\n$/ });
+  assertEnded(await history(here, "--rule", "none"), {
+    code: 0,
+    out: /^nothing of that is in the journal \S+; --all /,
+  });
+  const everything = await history(here, "--all", "--rule", "none");
+  assertEnded(everything, { code: 0, out: /^nothing of that is in the journal \S+\n$/ });
   for (const [words, said] of [
     [["--last", "0"], '--last: expected a number from 1 to 1000000, got "0"'],
     [["--since", "7"], "--since: expected a duration such as 2h or a moment such as "],
@@ -133,9 +138,25 @@ test("hostile names and lines edited by hand reach no terminal", async () => {
   assertClean(await history(here, "--json"));
 });
 
+test("of an act by hand it is told whose it was", async () => {
+  const by = "user ann (uid 7)\u001b[2J";
+  const here = await journalled([
+    { ...intent("a"), by },
+    { ...outcomeOf("a"), by },
+  ]);
+  const text = await history(here);
+  assertClean(text);
+  assert.match(text.out, /^\S+ app: stuck-login, user ann \(uid 7\)\\x1b\[2J: terminate 4711,\S+ .*: released/);
+  const json = JSON.parse((await history(here, "--json")).out) as { events: { by: string }[] };
+  assert.deepEqual(
+    json.events.map((one) => one.by),
+    [by],
+  );
+});
+
 test("no journal, no state folder: nothing has been done", async () => {
   const here = await place(config);
-  assertEnded(await history(here), { code: 0, out: /^nothing of that is in the journal \S+journal\.jsonl\n$/ });
+  assertEnded(await history(here), { code: 0, out: /^there is no journal \S+journal\.jsonl: nothing/ });
   assertEnded(await history(here, "--json"), { code: 0, out: /^\{"events":\[\],"torn":0\}\n$/ });
 });
 

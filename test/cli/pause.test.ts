@@ -241,6 +241,11 @@ test("somebody broke the config, or its secrets are the daemon's alone: its daem
   await rm(here.config);
   const without = await onSwitch(here, "pause");
   assertEnded(without, { code: 2, err: /no such file[^]*name the state folder with --state-dir FOLDER/ });
+  const mistyped = await onSwitch(here, "pause", "--state-dir", `${here.stateDir}s`);
+  assertEnded(mistyped, {
+    code: 2,
+    err: /^--state-dir: expected the folder that a daemon uses, got "\S+": no such folder\n$/,
+  });
   const named = await onSwitch(here, "pause", "--state-dir", here.stateDir);
   assertEnded(named, { code: 0, out: /^paused until lockwarden resume: it looks/ });
   await stop(daemon);

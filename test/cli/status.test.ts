@@ -58,6 +58,14 @@ test("status shows the daemon, its config against the file, the pause, the journ
   assert.ok(typeof target?.["lookedAgoMs"] === "number" && typeof target["nextInMs"] === "number");
 });
 
+test("a daemon that only observes does not claim the right to act, for which it never asked", async () => {
+  const here = await place(config("observe"));
+  const daemon = here.run();
+  await eventually(() => daemon.said().includes("nothing to do"));
+  const { out } = await lockwarden(["status", "--config", here.config]);
+  assert.match(out, /\ntarget app: connected to \S*18\.\S*, only observes: by its config no rule acts here\n/);
+});
+
 test("resume has every target looked at, though the next look would be in an hour", async () => {
   // A rule that acts would have it look at least as often as its threshold is long.
   const here = await place(config().replace("[terminate]", "[notify]"));

@@ -331,6 +331,10 @@ test("what a daemon remembers counts: ladders go on, and successors are left alo
     /\n {2}rule stuck-login has acted: who came to block its lock since is left alone for\n {4}another 12 s\n/,
   );
   assert.match(text, /stuck-login: matched; spared: it became the blocker after an act of rule/);
+  const cooldowns = [cooldown, { ...cooldown, untilMs: later.atMs + 20_000 }];
+  const stormy = explained(later, { rules: [stuckLogin] }, { history: { ...noHistory, cooldowns } }).text;
+  assert.equal(stormy.split("has acted").length, 2, stormy);
+  assert.match(stormy, /\n {2}rule stuck-login has acted 2 times: [^]* the last\s+for another 20 s\n/);
 });
 
 test("after our own cancel what it changed is not asked again", () => {

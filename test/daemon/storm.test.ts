@@ -143,6 +143,11 @@ test("the breaker opens, is told once, holds over a crash, and closes by itself"
   assert.equal(opened?.code, "breaker-opened");
   assert.equal(untilMs - Number(opened?.facts["sinceMs"]), 6_000);
   await eventually("it is told", () => subjects(mail, /the breaker is open/).length > 0);
+  const told = mail.mails.find((one) => /the breaker is open/.test(header(one, "subject") ?? ""));
+  assert.match(
+    (told?.text ?? "").replaceAll("=\r\n", ""),
+    /WHAT TO DO[^]*lockwarden kill 'PID,SESSIONID' --target app/,
+  );
   await kill(daemon);
   const next = here.run();
   await eventually(

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { hostname } from "node:os";
 import { test } from "node:test";
 import type { OutcomeKind, SpareBy } from "../../src/core/decision.ts";
 import { body, subject } from "../../src/notify/text.ts";
@@ -36,7 +37,7 @@ WHAT TO DO
   Nothing.
 
 -- 
-lockwarden for target app, 2026-03-01T03:03:13.000Z
+lockwarden for target app, on ${hostname()}, 2026-03-01T03:03:13.000Z
 `,
   );
 });
@@ -45,6 +46,8 @@ test("observing says plainly that nothing was done", () => {
   const text = body(notice({ phase: "opened", decision: spare("observe"), outcome: null }));
   assert.match(text, /Would have terminated the session; nothing was done\. Lockwarden only observes here/);
   assert.match(text, /A person has to look at session 4711,69a39c60\.1267/);
+  assert.match(text, /\n {2}To see it: lockwarden explain '4711,69a39c60\.1267'\n/);
+  assert.match(text, /\n {2}To end it: lockwarden kill '4711,69a39c60\.1267' --target app\n/);
   assert.doesNotMatch(text, /NOW/);
 });
 
@@ -122,7 +125,7 @@ test("a notice of the daemon itself is its sentence", () => {
   const text = body(
     notice({ phase: "system", target: null, decision: null, outcome: null, text: "lockwarden started" }),
   );
-  assert.equal(text, "lockwarden started\n\n-- \nlockwarden, 2026-03-01T03:03:13.000Z\n");
+  assert.equal(text, `lockwarden started\n\n-- \nlockwarden, on ${hostname()}, 2026-03-01T03:03:13.000Z\n`);
 });
 
 test("hostile names forge no line, steer no terminal and put no command into anybody's shell", () => {
