@@ -190,13 +190,13 @@ test("what is asked of a daemon names the very session that was shown", async ()
   owned.serve((message) => {
     received.push(message);
     const { command } = message as { command: string };
-    if (command === "status") return Promise.resolve({ pid: 1, mode: "observe", config: "other", file: "other" });
+    if (command === "status") return Promise.resolve({ pid: 1, paused: null, config: "other", file: "other" });
     if (command === "find") return Promise.resolve({ kind: "found", picture: seen.picture });
     return Promise.resolve({ outcome: "released", text: "the session is gone", steps: [] });
   });
-  const { code } = await run(here, "kill", victim.handle, "--yes", "--lift-protection");
+  const ended = await run(here, "kill", victim.handle, "--yes", "--lift-protection");
   await owned.close();
-  assert.equal(code, 0);
+  assert.equal(ended.code, 0, JSON.stringify(ended));
   const [, find, act] = received as Record<string, unknown>[];
   const asked = { ...who, identity: null, way: "gentle", lift: true };
   assert.deepEqual(find, { command: "find", target: "app", asked });

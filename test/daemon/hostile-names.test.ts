@@ -138,7 +138,7 @@ async function assertJournal(here: Place, stuck: readonly Stuck[]): Promise<read
 }
 
 async function freed(t: TestContext, service: LoginService & { major: number }, stuck: readonly Stuck[]) {
-  const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const mail = await mailServer(t);
   const channel = `{name: oncall, type: email, smtp: "smtp://127.0.0.1:${mail.port}", starttls: never, from: l@example.org, to: [dba@example.org]}`;
   const here = await place(configOf(service.url, "enforce", `channels: [${channel}]`));
   const daemon = here.run();
