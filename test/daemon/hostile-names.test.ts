@@ -8,14 +8,12 @@ import { lockwarden, type Place, place } from "../support/lockwarden.ts";
 import { type LoginService, loginService } from "../support/login-service.ts";
 import { type Mail, mailServer } from "../support/mail-server.ts";
 import { assertPlain, decodedBody, decodedHeader, headerNames, nastyNames } from "../support/nasty.ts";
-import { client, eventually, majors } from "../support/servers.ts";
+import { client, eventually, outerMajors } from "../support/servers.ts";
 
 // Everything that a stranger may name, from his session to every place where somebody reads it.
 
-const [oldest = 18, ...later] = majors();
-const newest = later.at(-1);
 const services: (LoginService & { major: number })[] = [];
-for (const major of newest === undefined ? [oldest] : [oldest, newest])
+for (const major of outerMajors())
   services.push({
     major,
     ...(await loginService({
