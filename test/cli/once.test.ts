@@ -5,11 +5,11 @@ import { test } from "node:test";
 import { assertEnded, secret } from "../support/clean-output.ts";
 import { type Ended, lockwarden, type Place, place, throughShell } from "../support/lockwarden.ts";
 import { type LoginService, loginService } from "../support/login-service.ts";
-import { majors } from "../support/servers.ts";
+import { outerMajors } from "../support/servers.ts";
 import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 
 const services: LoginService[] = [];
-for (const major of majors()) services.push(await loginService({ major }));
+for (const major of outerMajors()) services.push(await loginService({ major }));
 const newest = services.at(-1) as LoginService;
 
 type Printed = Readonly<{
@@ -32,7 +32,7 @@ async function eventsOf(here: Place): Promise<string[]> {
 }
 
 for (const [index, service] of services.entries()) {
-  test(`${majors()[index]}: once frees a stuck login, and prints what it did and why`, async () => {
+  test(`${outerMajors()[index]}: once frees a stuck login, and prints what it did and why`, async () => {
     const here = await place(configOf(service.url));
     const { pid, login } = await stuckLogin(service, 1);
     const ended = await once(here);
@@ -48,7 +48,7 @@ for (const [index, service] of services.entries()) {
     assertEnded(await once(here), { code: 0, out: /^app: nothing to do\n$/ });
   });
 
-  test(`${majors()[index]}: --json tells it in the form that programs rely on`, async () => {
+  test(`${outerMajors()[index]}: --json tells it in the form that programs rely on`, async () => {
     const here = await place(configOf(service.url));
     const { pid, login } = await stuckLogin(service, 2);
     const ended = await once(here, "--json");

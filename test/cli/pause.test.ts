@@ -16,7 +16,7 @@ import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 const service = await loginService();
 
 function config(more = "", url = service.url): string {
-  return `mode: enforce\ntargets: [{name: app, url: "${url}", poll: 200ms}]\n${stuckRule}${more}`;
+  return `mode: enforce\ntargets: [{name: app, url: "${url}", poll: 200ms, statement_timeout: 1m}]\n${stuckRule}${more}`;
 }
 
 async function running(here: Place, sign = "nothing to do"): Promise<Running> {
@@ -42,7 +42,7 @@ async function released(daemon: Running, pid: string): Promise<void> {
 }
 
 test("pause holds at once, is told, outlasts a restart, and resume acts again without one", async (t) => {
-  const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const mail = await mailServer(t);
   const channel = `{name: oncall, type: email, smtp: "smtp://127.0.0.1:${mail.port}", starttls: never, from: l@example.org, to: [d@example.org]}`;
   const here = await place(config(`\nchannels: [${channel}]`));
   const mailed = (text: string) => mail.mails.some((one) => one.text.replaceAll(/\s+/g, " ").includes(text));
@@ -82,17 +82,22 @@ test("pause holds at once, is told, outlasts a restart, and resume acts again wi
 
 test("pressed while a probe runs, the act that was judged before is not sent, and no intent is written", async () => {
   const owner = await service.person("owner", "postgres");
-  await owner.query("grant select, update on public.user_session to lockwarden");
-  const probe = "select 1 from public.user_session where id = 2 for no key update";
-  const here = await place(config(`\n    probe: {sql: "${probe}", timeout: 4s}`));
+  // It says that it is stuck when it is told to, and takes until then.
+  await owner.query("create table public.verdict (); grant select on public.verdict to lockwarden");
+  await owner.query(`create function public.stuck() returns void language plpgsql as $$ begin
+    while not exists (select from public.verdict) loop perform pg_sleep(0.02); end loop;
+    raise lock_not_available;
+  end $$`);
+  const here = await place(config('\n    probe: {sql: "select public.stuck()", timeout: 1s}'));
   const { pid, lives, login } = await stuckLogin(service, 2);
   const daemon = here.run();
   const probing =
-    "select 1 from pg_stat_activity where query like '%for no key update%' and wait_event_type = 'Lock' and usename = 'lockwarden'";
+    "select from pg_stat_activity where query like 'select public.stuck%' and state = 'active' and usename = 'lockwarden'";
   await eventually(async () => (await service.admin.query(probing)).rowCount === 1);
   assertEnded(await onSwitch(here, "pause"), { code: 0, out: /^paused / });
   const still = await service.admin.query(probing);
   assert.equal(still.rowCount, 1, "the probe still ran when the pause was answered");
+  await owner.query("insert into public.verdict default values");
   await eventually(() => daemon.said().includes("is spared (paused)"));
   assert.ok(await lives());
   const events = await eventually(async () => {
