@@ -5,7 +5,12 @@ import { sameValue } from "./same-value.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Why a ladder that had begun is not climbed any further. */
-export type DropCause = "rule-changed" | "rule-removed" | "connection-changed" | "target-removed";
+const dropCauses = ["rule-changed", "rule-removed", "connection-changed", "target-removed"] as const;
+export type DropCause = (typeof dropCauses)[number];
+
+export function isDropCause(code: unknown): code is DropCause {
+  return dropCauses.some((cause) => cause === code);
+}
 
 /** `before`: the step that is not taken any more; null: all were taken. `rule`: as it was. */
 export type Dropped = Readonly<{ incident: Incident; rule: Rule; before: Action | null; cause: DropCause }>;
