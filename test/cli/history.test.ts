@@ -114,11 +114,11 @@ function dropped(cause: DropCause): JournalEvent {
 test("who acted by hand is named, over a crash too", async () => {
   const byHand = { decision: act({ rule: "by hand" } as object), by: "ann \u001b[2J" };
   const here = await journalled([
-    { ...intent("a"), ...byHand } as JournalEvent,
+    { ...intent("a"), ...byHand },
     { ...outcomeOf("a"), by: byHand.by },
-    { ...intent("b"), ...byHand } as JournalEvent,
+    { ...intent("b"), ...byHand },
     recovered,
-    { ...intent("c"), ...byHand } as JournalEvent,
+    { ...intent("c"), ...byHand },
   ]);
   const { out } = await history(here);
   const lines = out.trimEnd().split("\n");
