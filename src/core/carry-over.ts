@@ -1,6 +1,6 @@
 import type { Rule } from "../config/schema.ts";
 import type { Action } from "./decision.ts";
-import { type History, type Incident, wasTold } from "./history.ts";
+import { type History, type Incident, retried, wasTold } from "./history.ts";
 import { sameValue } from "./same-value.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -27,7 +27,8 @@ export function carryOver(history: History, old: readonly Rule[], next: readonly
   const incidents = new Map<string, Incident>();
   const dropped: Dropped[] = [];
   for (const [key, incident] of history.incidents) {
-    if (isKept(incident.rule)) incidents.set(key, incident);
+    // Whoever reloads may have granted a right just before.
+    if (isKept(incident.rule)) incidents.set(key, retried(incident, Number.NEGATIVE_INFINITY));
     else dropped.push(...ladderOf(incident, before, now.has(incident.rule) ? "rule-changed" : "rule-removed"));
   }
   const blocking = new Map([...history.blocking].filter(([name]) => countsTheSame(before.get(name), now.get(name))));

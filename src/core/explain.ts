@@ -1,4 +1,5 @@
 import { openBreaker, openText } from "./breaker.ts";
+import { byHandRule } from "./by-hand-outcome.ts";
 import type { Decision } from "./decision.ts";
 import { foldChains } from "./explain-chains.ts";
 import { foreseen } from "./explain-hours.ts";
@@ -256,7 +257,7 @@ function hindrancesOf({ snapshot, history, circumstances }: Question): Explanati
       : [{ code: over, text: limitText(over, { limits, rule: anybody.rule }) }]),
     ...active.map(({ rule, untilMs }) => ({
       code: "cooldown",
-      text: `rule ${rule} has acted: who came to block its lock since is left alone for another ${spokenDuration(untilMs - atMs)}`,
+      text: `${rule === byHandRule ? "somebody has acted by hand" : `rule ${rule} has acted`}: who came to block its lock since is left alone for another ${spokenDuration(untilMs - atMs)}`,
     })),
   ];
 }

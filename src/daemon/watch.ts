@@ -1,6 +1,6 @@
 import type { Target } from "../config/schema.ts";
 import { carryOver, type DropCause, dropAll } from "../core/carry-over.ts";
-import { afterReconnect, afterTakeover, type History } from "../core/history.ts";
+import { afterReconnect, afterTakeover, type Cooldown, type History } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Gate } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
@@ -77,6 +77,8 @@ export type Watch = Readonly<{
   retire(cause: DropCause): Promise<void>;
   /** What it knows by now. */
   history(): History;
+  /** A person has acted: rules leave the successors alone. */
+  heed(cooldown: Cooldown): void;
 }>;
 
 const firstBackoffMs = 500;
@@ -328,6 +330,9 @@ export function watch(context: WatchContext): Watch {
       };
     },
     history: () => memory.history,
+    heed: (one) => {
+      memory.history = { ...memory.history, cooldowns: [...memory.history.cooldowns, one] };
+    },
     retire: async (cause) => {
       const { leader } = state;
       retiring.abort(new Error(`target ${name} is not watched any more`));

@@ -88,6 +88,8 @@ const hexText = fc.oneof(
   fc.constantFrom("ABC", "1267", "", "g", "-1"),
 );
 const handleText = fc.oneof(
+  pidText,
+  fc.tuple(fc.integer({ min: 1, max: 99 }), fc.integer({ min: 1, max: 99 })).map(([pid, hex]) => `${pid},ab.${hex}`),
   fc.string({ maxLength: 200, unit: "binary" }),
   fc
     .tuple(blanks, pidText, blanks, fc.constantFrom(",", ";", ""), hexText, fc.constantFrom(".", ""), hexText, blanks)
@@ -103,6 +105,7 @@ test("a handle is read as what stands there, or refused in one short line", () =
       const read = readHandle(text);
       if (read.kind === "wrong") return assert.ok(read.text.length < 700 && !/\p{Cc}/u.test(read.text), read.text);
       assert.match(read.pid, /^[1-9][0-9]*$/);
+      if (read.kind === "handle") assert.equal(BigInt(`0x${read.sessionId.split(".")[1]}`), BigInt(read.pid));
       const said = text.replaceAll(/[ \t\r\n]/g, "").toLowerCase();
       assert.equal(said, read.kind === "pid" ? read.pid : `${read.pid},${read.sessionId}`);
     }),
