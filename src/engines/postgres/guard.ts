@@ -89,7 +89,7 @@ export async function act(connection: Connection, order: Order, signal: AbortSig
     if (row === undefined || after === "gone") return { kind: after };
     return failed(`the server could not signal process ${victim.pid}; its log says why`);
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal.aborted && !(error instanceof LinkLost)) throw error;
     if (error instanceof LinkLost) {
       // Not open before: then nothing can have been sent, and the caller connects anew.
       if (!wasOpen) throw error;

@@ -74,7 +74,7 @@ async function rollBack(connection: Connection, { victim, order }: Judged, signa
     await connection.query(`rollback prepared ${pg.escapeLiteral(victim.gid).trim()}`, [], signal);
     return { kind: "sent" };
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (signal.aborted && !(error instanceof LinkLost)) throw error;
     if (error instanceof LinkLost)
       return isSent
         ? { kind: "uncertain", error: `the connection was lost while the rollback was under way: ${error.message}` }
