@@ -58,7 +58,16 @@ export async function throughShell(
   return follow(shell).ended;
 }
 
+// A file that the runner ends for its time takes its daemons along, as servers.ts does with its servers.
+const started = new Set<ChildProcess>();
+process.once("SIGTERM", () => process.exit(143));
+process.once("exit", () => {
+  for (const child of started) child.kill("SIGKILL");
+});
+
 function follow(child: ChildProcessByStdio<null, Readable, Readable>): Running {
+  started.add(child);
+  child.once("exit", () => started.delete(child));
   let out = "";
   let err = "";
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
