@@ -42,17 +42,44 @@ export class NotJournalled extends Error {
   override readonly name = "NotJournalled";
 }
 
+/** An act whose signal is out, and whose outcome is not known yet. Its looks take their turn with whatever else is on the link. */
+export type OpenAct = Readonly<{
+  /** The ms until it is to be looked at again. */
+  dueMs(): number;
+  /** Looks whether the lock is free: its outcome, on record; null: it is not known yet. The last look when the daemon stops. */
+  look(): Promise<Outcome | null>;
+  /** A last look, before the connection is closed. */
+  end(): Promise<Outcome>;
+}>;
+
 /** When the daemon stops in the middle, this long is left to see what became of it. */
 const lastLookMs = 500;
 
 /** The act carried out, or the decision that took its place: the rule's probe does not confirm it, or it is paused. */
 export type Carried = Readonly<{ outcome: Outcome }> | Readonly<{ spared: Decision }>;
 
+type Signalled = ActDecision & { action: Signal };
+
 /**
  * Carries out one decision: probe, intent on disk, one guarded statement, proof, probe, outcome on disk.
  * Throws NotJournalled, with nothing sent, when the intent cannot be written; a lost connection is an outcome.
  */
-export async function execute(decision: ActDecision & { action: Signal }, context: ExecutorContext): Promise<Carried> {
+export async function execute(decision: Signalled, context: ExecutorContext): Promise<Carried> {
+  const begun = await begin(decision, { ...context, patienceMs: 0 });
+  if (!("open" in begun)) return begun;
+  const { open } = begun;
+  for (;;) {
+    await pause(open.dueMs(), undefined, { signal: context.signal }).catch(() => undefined);
+    const outcome = await open.look();
+    if (outcome !== null) return { outcome };
+  }
+}
+
+/** The same, which waits for the outcome only so long: the rest is for whoever called it. */
+export async function begin(
+  decision: Signalled,
+  context: ExecutorContext & Readonly<{ patienceMs: number }>,
+): Promise<Carried | Readonly<{ open: OpenAct }>> {
   const { action, evidence, guard } = decision;
   const { probe, link, gate, signal } = context;
   signal.throwIfAborted();
@@ -81,12 +108,23 @@ export async function execute(decision: ActDecision & { action: Signal }, contex
     return { spared: spareByPause(decision) };
   }
   const sent = await sending;
-  const proof = sent.kind === "sent" || sent.kind === "uncertain" ? await verify(decision, context, late.signal) : null;
-  late.forget();
-  const outcome = await probeAgain(outcomeOf(decision, sent, proof, performance.now() - begun), context);
-  // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
-  await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
-  return { outcome };
+  const close = async (proof: Proof | null): Promise<Outcome> => {
+    late.forget();
+    const outcome = await probeAgain(outcomeOf(decision, sent, proof, performance.now() - begun), context);
+    // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
+    await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
+    return outcome;
+  };
+  if (sent.kind !== "sent" && sent.kind !== "uncertain") return { outcome: await close(null) };
+  const open = openAct(decision, context, { late: late.signal, close });
+  const until = performance.now() + context.patienceMs;
+  for (;;) {
+    const outcome = await open.look();
+    if (outcome !== null) return { outcome };
+    const dueMs = open.dueMs();
+    if (performance.now() + dueMs > until) return { open };
+    await pause(dueMs, undefined, { signal }).catch(() => undefined);
+  }
 }
 
 /** Judged before the switch was pressed, and not yet sent. */
@@ -138,32 +176,54 @@ async function send(act: () => Promise<Sent>): Promise<Sent> {
   try {
     return await act();
   } catch (error) {
+    // It was gone before: counted as a signal it would open the breaker.
+    if (error instanceof LinkLost) return { kind: "failed", error: `${error.message}; nothing was sent` };
     // Gone in the middle: the signal may be on its way.
     return { kind: "uncertain", error: error instanceof Error ? error.message : String(error) };
   }
 }
 
-/** Looks again, at growing distances, until the lock is free or the time for it is over; null when nothing could be seen. */
-async function verify(decision: ActDecision, context: ExecutorContext, late: AbortSignal): Promise<Proof | null> {
-  const until = performance.now() + context.verifyMs;
+const longestPauseMs = 250;
+
+type Closing = Readonly<{
+  /** Aborts a last look that takes too long. */
+  late: AbortSignal;
+  /** Puts the outcome on record; null: nothing could be seen. */
+  close(proof: Proof | null): Promise<Outcome>;
+}>;
+
+/** Looks again, at growing distances, until the lock is free or the time for it is over. */
+function openAct(decision: ActDecision, context: ExecutorContext, { late, close }: Closing): OpenAct {
+  const { link, alive, signal, verifyMs } = context;
+  const until = performance.now() + verifyMs;
+  let dueAt = 0;
+  let pauseMs = 2;
   let last: Proof | null = null;
-  for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs * 2, 250)) {
-    const stopping = context.signal.aborted;
+  const later = (): null => {
+    // The last look is at the end of the time, not before.
+    dueAt = Math.min(performance.now() + pauseMs, until);
+    pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+    return null;
+  };
+  const look = async (isLast: boolean): Promise<Outcome | null> => {
+    const stopping = signal.aborted;
+    const ends = isLast || stopping || performance.now() >= until;
     try {
-      last = await context.link.prove(decision.evidence, late);
+      last = await link.prove(decision.evidence, late);
     } catch (error) {
-      if (stopping || context.signal.aborted) return last;
+      if (stopping || signal.aborted) return close(last);
+      alive();
       // What was seen before the loss may not be true any more.
-      if (error instanceof LinkLost) return null;
-      context.alive();
-      if (performance.now() + pauseMs > until) return null;
-      await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
-      continue;
+      return ends || error instanceof LinkLost ? close(null) : later();
     }
-    context.alive();
-    if (isReleased(decision, last) || stopping || performance.now() + pauseMs > until) return last;
-    await pause(pauseMs, undefined, { signal: context.signal }).catch(() => undefined);
-  }
+    alive();
+    return ends || isReleased(decision, last) ? close(last) : later();
+  };
+  return {
+    dueMs: () => Math.max(0, dueAt - performance.now()),
+    look: () => look(false),
+    end: async () => (await look(true)) ?? close(null),
+  };
 }
 
 function isReleased(decision: ActDecision, proof: Proof): boolean {

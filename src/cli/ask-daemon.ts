@@ -4,8 +4,8 @@ import { pausedText } from "../core/pause.ts";
 import type { Answers, Request } from "../daemon/control.ts";
 import { errorCode } from "../owned-file.ts";
 
-/** A tick may verify several acts; past this the daemon is not well. */
-const daemonMs = 120_000;
+/** Past this, and what it may wait for an outcome, the daemon is not well. */
+export const daemonMs = 120_000;
 
 /** What the daemon on this state folder answers; null: none can be asked. */
 export async function askDaemon<Question extends Request>(

@@ -9,6 +9,7 @@ import { createLog } from "../daemon/log.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import type { Log } from "../daemon/log-port.ts";
 import { type DecisionReport, failureReport, type LookReport, reportLines, reportOf } from "../daemon/once-report.ts";
+import { openActs, withOutcomes } from "../daemon/open-acts.ts";
 import { enforces, lackingOf, settingsFor, settingsOn } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import { createTeller, type Teller } from "../daemon/teller.ts";
@@ -19,7 +20,7 @@ import { openJournal } from "../journal.ts";
 import { readPast } from "../journal-past.ts";
 import { readPausedFile } from "../paused-file.ts";
 import { ownStateDir } from "../state-dir.ts";
-import { type Asking, askDaemon, findDaemon } from "./ask-daemon.ts";
+import { type Asking, askDaemon, daemonMs, findDaemon } from "./ask-daemon.ts";
 import type { CommandSpec } from "./command.ts";
 import { stateDirOf, usableConfig } from "./config.ts";
 import { type ExitCode, exitCodes } from "./output.ts";
@@ -40,7 +41,7 @@ export const once: CommandSpec = {
     const lack = (target: string, lacking: readonly Missing[]): void => {
       for (const { missing, grant } of lacking) warn(`${target}: missing: ${missing}; ${grant}`);
     };
-    const asked = await throughDaemon(stateDir, { file, digest: loaded.digest, warn });
+    const asked = await throughDaemon(stateDir, { file, digest: loaded.digest, warn }, loaded.config.verify_for);
     for (const { report, lacking } of asked ?? []) lack(report.target, lacking);
     const looks = asked ?? (await alone(loaded.config, { digest: loaded.digest, stateDir, lack, warn }));
     if (typeof looks === "string") {
@@ -55,9 +56,13 @@ export const once: CommandSpec = {
 };
 
 /** null: no daemon runs on this state folder. */
-async function throughDaemon(stateDir: string, asking: Asking): Promise<readonly LookReport[] | null> {
+async function throughDaemon(
+  stateDir: string,
+  asking: Asking,
+  verifyMs: number,
+): Promise<readonly LookReport[] | null> {
   if (!(await findDaemon(stateDir, asking))) return null;
-  return askDaemon(stateDir, { command: "once" });
+  return askDaemon(stateDir, { command: "once" }, undefined, verifyMs + daemonMs);
 }
 
 type Circumstances = Readonly<{ digest: string; stateDir: string; lack: Lack; warn(text: string): void }>;
@@ -119,6 +124,7 @@ async function lookAt(
   const { signal } = new AbortController();
   try {
     const link = await engineFor(target).connect(target, signal);
+    const open = openActs();
     try {
       const settings = settingsOn(settingsFor(config, digest, target, patterns), link);
       const lacking = lackingOf(await link.check(signal), settings);
@@ -126,20 +132,15 @@ async function lookAt(
       const leader = !enforces(settings) || (await link.lease(signal)) !== "taken";
       const report = (level: "info" | "warn" | "error", facts: object, text: string) =>
         log[level]({ target: name, ...facts }, text);
-      const { judgements } = await tick({
-        ...rest,
-        settings,
-        link,
-        memory: { history: historyFrom(past, name, config.rules) },
-        leader,
-        paused: rest.gate.paused(),
-        tell: teller.tell,
-        report,
-        alive: () => undefined,
-        signal,
-      });
-      return { report: reportOf(name, judgements), lacking };
+      const memory = { history: historyFrom(past, name, config.rules), open };
+      const paused = rest.gate.paused();
+      const { tell } = teller;
+      const alive = () => undefined;
+      const result = await tick({ ...rest, settings, link, memory, leader, paused, tell, report, alive, signal });
+      await open.toTheirEnd(signal);
+      return { report: reportOf(name, (await withOutcomes(result)).judgements), lacking };
     } finally {
+      await open.giveUp();
       await link.close();
     }
   } catch (error) {

@@ -73,8 +73,9 @@ async function alone<Asked extends Pressing>(
   // What they would say the answer says.
   const shared = { log: quiet, newId, now };
   const journal = journalGate({ ...shared, open: () => openJournal(stateDir), shout: () => undefined });
-  const channels = config?.config.channels ?? [];
-  const teller = await createTeller({ channels, stateDir, journal, log, newId });
+  // Without a config nobody knows the channels, and what waits in the spool for them stays there.
+  const teller =
+    config === null ? null : await createTeller({ channels: config.config.channels, stateDir, journal, log, newId });
   const killSwitch = createKillSwitch({
     ...shared,
     stateDir,
@@ -82,7 +83,7 @@ async function alone<Asked extends Pressing>(
     journal,
     shout: (text) => {
       const about = { id: newId(), incident: newId(), at: now().toISOString(), target: null, text };
-      teller.tell({ ...about, phase: "system", decision: null, outcome: null }, undefined);
+      teller?.tell({ ...about, phase: "system", decision: null, outcome: null }, undefined);
     },
     changed: () => undefined,
     signal: AbortSignal.abort(),
@@ -90,7 +91,7 @@ async function alone<Asked extends Pressing>(
   try {
     return (await pressOn(killSwitch, asked)) as Answers[Asked["command"]];
   } finally {
-    await teller.close(deliveryMs);
+    await teller?.close(deliveryMs);
     await journal.close();
     await log.flush();
   }

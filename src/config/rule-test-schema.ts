@@ -42,6 +42,7 @@ const spares: Record<SpareBy, true> = {
   journal: true,
   probe: true,
   inactive: true,
+  verifying: true,
 };
 const answers: Record<Probed["kind"], true> = { works: true, stuck: true, failed: true };
 

@@ -69,7 +69,8 @@ export type SpareBy =
   | "victims"
   | "journal"
   | "probe"
-  | "inactive";
+  | "inactive"
+  | "verifying";
 
 /** Which limit one act more would have passed. */
 export type LimitCode =

@@ -1,3 +1,4 @@
+import type { Signal } from "./decision.ts";
 import type { Ms, Prepared, Session } from "./session.ts";
 import { transactionKey } from "./session.ts";
 
@@ -33,6 +34,9 @@ export type Incident = Readonly<{
 /** A signal that went out. */
 export type Act = Readonly<{ atMs: number; rule: string; who: string; incident: string }>;
 
+/** A signal is out, and what became of it is not known yet: no rule acts on its victim meanwhile. */
+export type Verifying = Readonly<{ rule: string; subject: string; action: Signal; sentMs: number }>;
+
 /** After an act: whoever stood behind the victim, or joins them, is a successor until then. */
 export type Cooldown = Readonly<{
   rule: string;
@@ -67,6 +71,8 @@ export type History = Readonly<{
   incidents: ReadonlyMap<string, Incident>;
   acts: readonly Act[];
   cooldowns: readonly Cooldown[];
+  /** By incident; a reload that ends its ladder does not end it. */
+  verifying: ReadonlyMap<string, Verifying>;
   /** The opening of the breaker that people were told of, and not yet its end. */
   breaker: OpenBreaker | null;
   /** Channel set → what it was told of those whom limits hold back. */
@@ -82,6 +88,7 @@ export const noHistory: History = {
   incidents: new Map(),
   acts: [],
   cooldowns: [],
+  verifying: new Map(),
   breaker: null,
   crowds: new Map(),
   probes: new Map(),
@@ -92,6 +99,14 @@ export function onServer(history: History, serverId: string): History {
   if (history.serverId === null || history.serverId === serverId) return history;
   const { acts, breaker, crowds } = history;
   return { ...noHistory, acts, breaker, crowds };
+}
+
+/**
+ * Over another connection to the target, to another server even: whom signals went out to, and what people were told of
+ * that. On the same server those who stood behind a victim are still its successors.
+ */
+export function afterReconnection({ serverId, acts, cooldowns, breaker, crowds }: History): History {
+  return { ...noHistory, serverId, acts, cooldowns, breaker, crowds };
 }
 
 /** After a gap in what was seen: ladders begin anew, and blocking counts from now on; who was told of what stays known. */

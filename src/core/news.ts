@@ -47,6 +47,7 @@ export function newsOfDecision(decision: Decision): News | null {
     case "done":
     case "victims":
     case "other-rule":
+    case "verifying":
       return null;
     default:
       return unreachable(decision.by);

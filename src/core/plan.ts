@@ -38,10 +38,11 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
   const broken = open === null ? null : limited("breaker", openText(open, limits.breaker));
   const taken = new Map<NodeKey, string>();
   const oldest = new Set<string>();
+  const verified = new Map(Array.from(history.verifying.values(), ({ subject, rule }) => [subject, rule]));
   const mayBeSuccessor = successors();
   return inTurn(findings, history).map((finding) => {
     const judged = judgedBy(finding, history, circumstances);
-    const ready = draftOf(judged, circumstances);
+    const ready = draftOf(judged, circumstances, history.verifying);
     const { rule, subject } = finding;
     const name = rule.rule.name;
     if (ready !== null) {
@@ -56,7 +57,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
       oldest.add(name);
       return spare(held);
     }
-    const other = taken.get(subject.session.key);
+    const other = taken.get(subject.session.key) ?? verified.get(finding.key);
     if (other !== undefined) return spare({ by: "other-rule", code: "other-rule", text: `rule ${other} acts on it` });
     const candidate = { subject: finding.key, who: offender(subject.session), rule: rule.rule };
     const over = overLimit(use, candidate, limits);
@@ -71,7 +72,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
 /** The rule is busy with it, or has done with it what it can: it stays the oldest as long as it is there. */
 function isOnLadder({ inMs }: Finding, decision: Decision): boolean {
   if (inMs > 0) return false;
-  return decision.kind !== "spare" || decision.by === "done";
+  return decision.kind !== "spare" || decision.by === "done" || decision.by === "verifying";
 }
 
 /**
@@ -115,7 +116,7 @@ function decisionOn(judged: Judged, kind: Kind, why: Why = () => reasonOnRung(ju
 }
 
 /** Everything about one finding that the other findings do not change; null: it is to be signalled. */
-function draftOf(judged: Judged, circumstances: Circumstances): Decision | null {
+function draftOf(judged: Judged, circumstances: Circumstances, verifying: History["verifying"]): Decision | null {
   const { finding } = judged;
   const { subject, excepted, inMs } = finding;
   const spare = (by: SpareBy, why: Why): Decision => decisionOn(judged, { kind: "spare", by }, why);
@@ -138,7 +139,11 @@ function draftOf(judged: Judged, circumstances: Circumstances): Decision | null 
     return spare("unknown", () => amend(reasonOf(finding), "unread", text));
   }
   if (inMs > 0) return decisionOn(judged, { kind: "wait", inMs });
-  return onRung(judged);
+  const sent = verifying.get(judged.incident);
+  if (sent === undefined) return onRung(judged);
+  const ago = () => spokenDuration(circumstances.atMs - sent.sentMs);
+  const text = () => `${sent.action} was sent ${ago()} ago, and whether it worked is not known yet`;
+  return spare("verifying", () => amend(reasonOf(finding), "verifying", text()));
 }
 
 /** The look that decides has no locks although somebody waits for one. */

@@ -39,6 +39,7 @@ export function remember(
     cooldowns: before.cooldowns
       .filter((cooldown) => cooldown.untilMs > snapshot.atMs)
       .map((cooldown) => grow(cooldown, snapshot)),
+    verifying: before.verifying,
     breaker: before.breaker,
     crowds: before.crowds,
     probes: before.probes,
@@ -91,12 +92,14 @@ function freedomNow(before: History, snapshot: Snapshot, keys: Evaluation["keys"
   return now;
 }
 
-/** An incident lasts as long as its transaction; it opens when a rule matches it for the first time. */
+/** An incident lasts as long as its transaction, and until the outcome of its act is known; it opens when a rule matches it for the first time. */
 function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluation): Map<string, Incident> {
   const now = new Map<string, Incident>();
   if (before.incidents.size > 0) {
     const present = presentNow(snapshot, evaluation);
-    for (const [key, incident] of before.incidents) if (present.has(incident.subject)) now.set(key, incident);
+    const { verifying } = before;
+    for (const [key, incident] of before.incidents)
+      if (present.has(incident.subject) || verifying.has(key)) now.set(key, incident);
   }
   const { findings, untouchables } = evaluation;
   for (const { halted, incident: key } of findings) {
@@ -171,7 +174,7 @@ export type Aftermath = Readonly<{
 export function aftermathOf(
   history: Pick<History, "incidents">,
   decision: Decision,
-  outcome: Outcome,
+  outcome: Pick<Outcome, "kind">,
   rule: CompiledRule["rule"],
   atMs: number,
 ): Aftermath | null {
@@ -181,13 +184,11 @@ export function aftermathOf(
   const key = before.key;
   if (decision.action === "notify" || !wentOut(outcome.kind)) return { key, incident, sent: null };
   const act: Act = { atMs, rule: decision.rule, who: offender(decision.evidence.victim), incident: key };
-  const cooldown: Cooldown = {
-    rule: decision.rule,
-    atMs,
-    untilMs: atMs + rule.cooldown,
-    ...standingBehind(decision.evidence),
-  };
-  return { key, incident, sent: { act, cooldown } };
+  return { key, incident, sent: { act, cooldown: cooldownAfter(decision, rule, atMs) } };
+}
+
+export function cooldownAfter(decision: Decision, rule: CompiledRule["rule"], atMs: number): Cooldown {
+  return { rule: decision.rule, atMs, untilMs: atMs + rule.cooldown, ...standingBehind(decision.evidence) };
 }
 
 /** Whoever stood behind the victim, and for what. */
@@ -243,7 +244,7 @@ const mostFailures = 3;
 function stepAfter(
   incident: Incident,
   decision: Decision,
-  outcome: Outcome,
+  outcome: Pick<Outcome, "kind">,
   rule: CompiledRule["rule"],
   atMs: number,
 ): Incident | null {

@@ -27,14 +27,21 @@ export type GateContext = Readonly<{
 const retryMs = 5_000;
 
 export function journalGate({ open, log, shout, newId, now }: GateContext): JournalGate {
-  let journal: Journal | null = null;
+  /** Opened once, however many ask for it meanwhile: what one writer cuts off after a failure may be another's line. */
+  let journal: Promise<Journal> | null = null;
   let broken: string | null = null;
   let triedAt = Number.NEGATIVE_INFINITY;
 
+  const opened = (): Promise<Journal> => {
+    journal ??= open().catch((error: unknown) => {
+      journal = null;
+      throw error;
+    });
+    return journal;
+  };
   const append = async (event: JournalEvent): Promise<void> => {
     try {
-      journal ??= await open();
-      await journal.append(event);
+      await (await opened()).append(event);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       if (broken === null) {
@@ -62,7 +69,8 @@ export function journalGate({ open, log, shout, newId, now }: GateContext): Jour
       );
     },
     close: async () => {
-      await journal?.close();
+      // One that could not be opened has been told of.
+      await (await journal?.catch(() => null))?.close();
     },
   };
 }

@@ -72,20 +72,31 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
   const sending = new Set<Promise<unknown>>();
   let pauses = 0;
   let timer: NodeJS.Timeout | undefined;
+  /** When the pause ends, by the monotonic clock; null: by the host's, or not by itself. */
+  let due: number | null = null;
   let filing: Promise<void> = Promise.resolve();
   signal.addEventListener("abort", () => clearTimeout(timer));
 
   /** By the monotonic clock: one that is set forward must not end a pause. */
   const countDown = (): void => {
     clearTimeout(timer);
+    due = null;
     if (state?.until == null || signal.aborted) return;
-    const due = performance.now() + Date.parse(state.until) - now().getTime();
+    const endsAt = performance.now() + Date.parse(state.until) - now().getTime();
+    due = endsAt;
     const again = (): void => {
-      const leftMs = due - performance.now();
+      const leftMs = endsAt - performance.now();
       if (leftMs > 0) timer = setTimeout(again, Math.min(leftMs, longestTimerMs));
       else void release({ by: "itself", reason: "its time is over" }, "over");
     };
     again();
+  };
+  /** What holds at this moment, its end as the host's clock will show it: that may have been set meanwhile. */
+  const holding = (at: Date): Paused | null => {
+    if (state === null) return null;
+    const leftMs = due === null ? null : due - performance.now();
+    const shifted = leftMs === null ? state : { ...state, until: new Date(at.getTime() + leftMs).toISOString() };
+    return isOver(shifted, at.getTime()) ? null : shifted;
   };
   const write = async (event: "paused" | "resumed", code: string, text: string, facts: Paused | Press) => {
     const reason = { code, text, facts: { ...facts } };
@@ -121,7 +132,7 @@ export function createKillSwitch(context: SwitchContext): KillSwitch {
     const since = now();
     const until = forMs === null ? null : new Date(since.getTime() + forMs).toISOString();
     const wanted = { since: since.toISOString(), ...pressed(press), until };
-    const before = state === null || isOver(state, since.getTime()) ? null : state;
+    const before = holding(since);
     const paused = longer(before, wanted);
     state = paused;
     pauses += 1;

@@ -3,7 +3,8 @@ import { subjectText, victimText } from "../core/news.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import type { Unruled } from "../core/unruled.ts";
 
-type Judged = Readonly<{ decision: Decision; outcome: Outcome | null }>;
+/** `coming`: it is sent, and its outcome is not known yet. */
+type Judged = Readonly<{ decision: Decision; outcome: Outcome | null; coming?: unknown }>;
 type Words = Readonly<{ one: string; many: string }>;
 
 /** In a storm hundreds fare alike: a line that names them all is read by nobody. */
@@ -41,11 +42,12 @@ function groups(judged: readonly Judged[]): readonly string[] {
   });
 }
 
-function wordsFor({ decision, outcome }: Judged): Words {
+function wordsFor({ decision, outcome, coming }: Judged): Words {
   if (outcome !== null) {
     const ended = `${decision.action}: ${outcome.kind}`;
     return { one: ended, many: ended };
   }
+  if (coming !== undefined) return { one: `${decision.action}: sent`, many: `${decision.action}: sent` };
   const what = decision.kind === "wait" ? "watched" : decision.kind === "spare" ? `spared (${decision.by})` : "told";
   return { one: `is ${what}`, many: `are ${what}` };
 }

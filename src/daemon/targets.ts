@@ -1,7 +1,7 @@
 import { patterns } from "../config/patterns.ts";
 import type { Target } from "../config/schema.ts";
 import type { DropCause } from "../core/carry-over.ts";
-import { type History, noHistory } from "../core/history.ts";
+import { afterReconnection, type History } from "../core/history.ts";
 import { historyFrom, type Past } from "../core/journal-past.ts";
 import { sameValue } from "../core/same-value.ts";
 import { engineFor } from "../engines/registry.ts";
@@ -77,8 +77,7 @@ export function createTargets({ loaded, past, away, lookInto, signal: stopping, 
       await patiently(patienceMs, retired);
       stop.abort(new Error("this target is not watched any more"));
       await retired;
-      const { acts, breaker } = one.history();
-      return { ...noHistory, acts, breaker };
+      return afterReconnection(one.history());
     };
     return { name: target.name, history: ended() };
   };

@@ -7,21 +7,27 @@ import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy } from ".
 import { nextChangeMs, nextHoursMs } from "../core/next-change.ts";
 import type { Circumstances } from "../core/plan.ts";
 import { aftermathOf, afterProbe, enter, withSent } from "../core/remember.ts";
-import { evaluate } from "../core/rules.ts";
+import { type CompiledRule, evaluate } from "../core/rules.ts";
 import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
 import { unruledRoots } from "../core/unruled.ts";
 import { isUntouchable } from "../core/untouchable.ts";
+import { afterSending, afterVerifying } from "../core/verifying.ts";
 import type { Link } from "../engines/engine.ts";
-import { type Carried, execute, type Gate, NotJournalled } from "../executor.ts";
+import { begin, type Carried, type Gate, NotJournalled, type OpenAct } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
 import { tellBreaker, tellCrowds } from "./limit-notices.ts";
 import { lookSentence } from "./look-sentence.ts";
+import type { OpenActs } from "./open-acts.ts";
 import type { TickedLook } from "./recorder.ts";
 import type { Settings } from "./settings.ts";
 
 /** What one target's watcher keeps from look to look. */
-export type Memory = { history: History };
+export type Memory = {
+  history: History;
+  /** Acts of earlier looks whose outcome is not known yet. */
+  readonly open: OpenActs;
+};
 
 export type TickContext = Readonly<{
   settings: Settings;
@@ -46,7 +52,12 @@ export type TickContext = Readonly<{
 type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
 
 /** Only what is written down or told has its query text masked: whoever shows the evidence of another one masks it. */
-export type Judgement = Readonly<{ decision: Decision; outcome: Outcome | null }>;
+export type Judgement = Readonly<{
+  decision: Decision;
+  outcome: Outcome | null;
+  /** Of an act that is out: its outcome, when it is known. */
+  coming?: Promise<Outcome>;
+}>;
 
 export type TickResult = Readonly<{
   judgements: readonly Judgement[];
@@ -67,6 +78,11 @@ type Looking = TickContext &
     /** The server's clock now, in ms. */
     clock(): number;
   }>;
+
+/** Most outcomes are there by then; who takes longer keeps nobody else waiting. */
+const patienceMs = 500;
+/** With somebody who takes longer, the next ones may, too. */
+const shortPatienceMs = 100;
 
 /** Past it, what a look has seen is too old to act on: the rest is judged anew. */
 const staleMs = 2_000;
@@ -196,15 +212,16 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
   const { verifyMs, target } = settings;
   const before = context.incidents.get(decision.incident);
   const told = before !== undefined && before.told !== null && before.unheard !== true;
-  let carried: Carried;
+  let carried: Carried | Readonly<{ open: OpenAct }>;
   try {
-    carried = await execute(decision, {
+    carried = await begin(decision, {
       target: target.name,
       link,
       write: journal.write,
       newId,
       now,
       verifyMs,
+      patienceMs: context.memory.open.count() > 0 ? shortPatienceMs : patienceMs,
       probe: probeOf(decision, settings),
       gate,
       alive,
@@ -222,20 +239,50 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
       isByProbe(carried) ? context.clock() : null,
     );
   if ("spared" in carried) return await tell(carried.spared, context);
+  if ("open" in carried) return leaveOpen(decision, carried.open, { told, context });
   const { outcome } = carried;
+  say(decision, outcome, { told, last: settle(decision, outcome, context), context });
+  return { decision, outcome };
+}
+
+type Saying = Readonly<{ told: boolean; context: Looking }>;
+
+/** In the log, and told where it is news. `last`: the rule has no further step. */
+function say(
+  decision: Decision,
+  outcome: Outcome,
+  { told, last, context }: Saying & Readonly<{ last: boolean }>,
+): void {
   context.report(
     outcome.kind === "released" ? "info" : "warn",
     factsOf(decision, outcome),
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
-  const last = settle(decision, outcome, context);
   const news = newsOfOutcome(decision, outcome, last, told);
   if (news !== null) publish(news, decision, outcome, context);
-  return { decision, outcome };
 }
 
-function isByProbe(carried: Carried): boolean {
-  return "spared" in carried && carried.spared.kind === "spare" && carried.spared.by === "probe";
+/** Its outcome comes between later looks; until then it counts as sent, and no rule acts on its victim. */
+function leaveOpen(decision: ActDecision & { action: Signal }, act: OpenAct, { told, context }: Saying): Judgement {
+  const { memory, settings, clock } = context;
+  const rule = ruleOf(decision, settings);
+  if (rule === undefined) throw new Error(`an act of rule ${decision.rule}, which is not in force`);
+  const sent = afterSending(memory.history, decision, rule, clock());
+  const incident = sent.incidents.get(decision.incident);
+  if (incident !== undefined) context.incidents.set(incident.key, incident);
+  memory.history = { ...sent, incidents: context.incidents };
+  const coming = memory.open.add(act, (outcome) => {
+    const history = afterVerifying(memory.history, decision, outcome, rule, clock());
+    const incidents = new Map(history.incidents);
+    memory.history = { ...history, incidents };
+    const last = incidents.get(decision.incident)?.done ?? true;
+    say(decision, outcome, { told, last, context: { ...context, incidents } });
+  });
+  return { decision, outcome: null, coming };
+}
+
+function isByProbe(carried: object & Partial<Extract<Carried, { spared: Decision }>>): boolean {
+  return carried.spared?.kind === "spare" && carried.spared.by === "probe";
 }
 
 /** Its rule's probe spares: it takes its time at the next look, and need not be asked again before. */
@@ -244,13 +291,17 @@ function isProbed({ rule }: Decision, { history }: Memory): boolean {
 }
 
 function probeOf(decision: Decision, { rules }: Settings): Probe | null {
-  return rules.find(({ rule }) => rule.name === decision.rule)?.rule.probe ?? null;
+  return ruleOf(decision, { rules })?.probe ?? null;
+}
+
+function ruleOf({ rule: name }: Decision, { rules }: Pick<Settings, "rules">): CompiledRule["rule"] | undefined {
+  return rules.find(({ rule }) => rule.name === name)?.rule;
 }
 
 /** Brings the memory up to date; true when the rule has no further step for this incident. */
 function settle(decision: ActDecision, outcome: Outcome, context: Looking): boolean {
   const { memory, settings, incidents, clock } = context;
-  const rule = settings.rules.find((one) => one.rule.name === decision.rule)?.rule;
+  const rule = ruleOf(decision, settings);
   if (rule === undefined) return true;
   const aftermath = aftermathOf(memory.history, decision, outcome, rule, clock());
   if (aftermath === null) return true;

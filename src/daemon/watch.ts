@@ -5,11 +5,14 @@ import { type Engine, type Link, LinkLost, type Missing } from "../engines/engin
 import type { Gate } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { Absence } from "./absence.ts";
+import { backoffMs, longestBackoffMs } from "./backoff.ts";
 import { sayDropped } from "./dropped.ts";
 import { countdown, type Due, firstLook, sooner, untilPoll } from "./due.ts";
 import type { JournalGate } from "./journal-gate.ts";
 import { leadership, standByMs } from "./leadership.ts";
 import type { Log } from "./log-port.ts";
+import { failureText } from "./once-report.ts";
+import { openActs, withOutcomes } from "./open-acts.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
 import { createRest } from "./rest.ts";
@@ -81,16 +84,12 @@ export type Watch = Readonly<{
   history(): History;
 }>;
 
-const firstBackoffMs = 500;
-const longestBackoffMs = 30_000;
-/** Accounts are locked after so many wrong passwords. */
-const longestAfterWrongPasswordMs = 300_000;
 /** More than an engine waits, past statement_timeout, before it gives up a network that has swallowed a statement. */
 const silenceMs = 4_000;
 const looksAgain = "looks succeed again";
 
 export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
-type Asker = Readonly<{ resolve(answer: Asked): void; reject(error: unknown): void }>;
+type Asker = Readonly<{ resolve(answer: Promise<Asked>): void; reject(error: unknown): void }>;
 /** `ask` rejects when the look that it needs fails. */
 type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(error: unknown): void }>;
 
@@ -101,7 +100,8 @@ export function watch(context: WatchContext): Watch {
   const settings = (): Settings =>
     connection === null ? context.settings() : settingsOn(context.settings(), connection);
   const { name } = context.settings().target;
-  const memory: Memory = { history: context.history };
+  const open = openActs();
+  const memory: Memory = { history: context.history, open };
   const words = watchWords(name, log);
   let failures = 0;
   let connections = 0;
@@ -150,9 +150,12 @@ export function watch(context: WatchContext): Watch {
       await context.journal.mend();
       await lead(link);
       const lacking = answering.length > 0 ? await sayMissing(link) : [];
+      const current = adopt();
+      // A reload meanwhile may ask for acts, and the right to act has not been asked for yet.
+      state = { ...state, leader: right.held() || !enforces(current) };
       const result = await tick({
         ...context,
-        settings: adopt(),
+        settings: current,
         link,
         memory,
         leader: state.leader,
@@ -161,7 +164,8 @@ export function watch(context: WatchContext): Watch {
         record: (ticked) => context.record(ticked, connections),
         alive: () => expect(0),
       });
-      for (const one of answering) one.resolve({ result, lacking });
+      const answer = withOutcomes(result).then((known) => ({ result: known, lacking }));
+      for (const one of answering) one.resolve(answer);
       lastLookAt = result.lookedAt;
       say(result.sentence);
       words.gaps(result.snapshot.gaps);
@@ -171,7 +175,7 @@ export function watch(context: WatchContext): Watch {
       for (const one of answering) one.reject(error);
       if (error instanceof LinkLost || signal.aborted) throw error;
       // A failed look is a finished one: the next comes when it is due.
-      const text = messageOf(error);
+      const text = failureText(error);
       absence.fails(`look failed: ${text}`, settings().target.away_for);
       return sooner(untilPoll(settings().target), countdown(longestBackoffMs));
     }
@@ -227,7 +231,7 @@ export function watch(context: WatchContext): Watch {
     for (const database of databases) {
       expect(0);
       await link.readyToProbe(database, signal).catch((error: unknown) => {
-        log.warn({ target: name }, `a probe will not work, and its rules will act on nobody: ${messageOf(error)}`);
+        log.warn({ target: name }, `a probe will not work, and its rules will act on nobody: ${failureText(error)}`);
       });
     }
   };
@@ -265,8 +269,12 @@ export function watch(context: WatchContext): Watch {
       if (due() > 0) say(`the first look is at ${new Date(Date.now() + due()).toISOString()}, as poll says`);
       while (!idle.aborted) {
         const follows = enforces(settings()) && !right.held();
-        await rest.until(follows ? sooner(due, countdown(standByMs)) : due);
+        await rest.until(follows ? sooner(due, countdown(standByMs)) : due, open.due);
         if (idle.aborted) break;
+        if (await open.look()) {
+          followUp = countdown(0);
+          due = followUp;
+        }
         await answerQuestions(link);
         // Woken by a reload: a schedule may say that it is not time yet, and rules may have other probes.
         if (woken) {
@@ -279,11 +287,13 @@ export function watch(context: WatchContext): Watch {
           if (due() > 0) continue;
         }
         // Nothing acts any more: the right goes with the connection.
-        if (right.held() && !enforces(settings())) break;
+        if (right.held() && !enforces(settings()) && open.count() === 0) break;
         due = await lookOnce(link);
         failures = 0;
       }
+      await open.toTheirEnd(signal);
     } finally {
+      await open.giveUp();
       right.lose();
       state = { ...state, connected: false, leader: false };
       connection = null;
@@ -308,15 +318,13 @@ export function watch(context: WatchContext): Watch {
     for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
   };
   const away = async (error: unknown): Promise<void> => {
-    const text = messageOf(error);
+    const text = failureText(error);
     state = { ...state, sentence: text };
     absence.fails(text, settings().target.away_for);
     abandonAskers(error);
-    const harmful = error instanceof LinkLost && error.wrongPassword;
-    const pauseMs = Math.min(harmful ? longestAfterWrongPasswordMs : longestBackoffMs, firstBackoffMs * 2 ** failures);
+    const pauseMs = backoffMs(failures, error);
     failures = Math.min(failures + 1, 10);
-    // Daemons that lost the same server do not all come back at the same moment.
-    await rest.until(countdown(pauseMs * (0.75 + Math.random() / 2)));
+    await rest.until(countdown(pauseMs), open.due);
   };
   const ended = run();
   return {
@@ -353,9 +361,4 @@ export function watch(context: WatchContext): Watch {
       rest.ring();
     },
   };
-}
-
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error instanceof LinkLost && error.hint !== null ? `${error.message}; ${error.hint}` : error.message;
 }

@@ -52,7 +52,7 @@ export type Link = Readonly<{
   capabilities: Capabilities;
   facts: ServerFacts;
   read(look: Look, signal: AbortSignal): Promise<Snapshot>;
-  /** One guarded statement. Called by the executor only. */
+  /** One guarded statement. Called by the executor only. Throws LinkLost only when nothing was sent. */
   act(order: Order, signal: AbortSignal): Promise<Sent>;
   prove(evidence: Evidence, signal: AbortSignal): Promise<Proof>;
   /** Opens what a probe in this database (left out: the url's) will need. */

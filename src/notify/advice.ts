@@ -64,6 +64,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   probe: "The rule's probe did not confirm that the way is stuck.",
   journal: "The journal cannot be written, and without it nothing is acted on.",
   inactive: "The rule's hours are over.",
+  verifying: "A signal is out, and whether it worked is not known yet.",
 };
 
 /** What the reader is to do. */
@@ -137,6 +138,7 @@ function whenSpared(by: SpareBy, victim: Session | Prepared, byHand: ByHand): re
     case "cooldown":
     case "victims":
     case "other-rule":
+    case "verifying":
       return ["Nothing yet."];
     default:
       return unreachable(by);

@@ -50,7 +50,7 @@ const ways: readonly Way[] = [
 
 for (const [index, { name, spoil, mend }] of ways.entries()) {
   test(`the journal cannot be written, as ${name}: the daemon watches, tells once, and acts when it can write again`, async (t) => {
-    const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+    const mail = await mailServer(t);
     const here = await place(`
 mode: enforce
 targets: [{name: app, url: "${service.url}"}]

@@ -53,6 +53,13 @@ async function intentOf(here: Place, rule: string): Promise<void> {
   await eventually(async () => (await briefs(here)).includes(`intent ${rule}`));
 }
 
+/** When the signal is out and the daemon has looked what became of it. */
+async function firstProof(): Promise<void> {
+  const sql = `select from pg_stat_activity
+                where application_name = 'lockwarden' and state = 'idle' and query like '%lockwarden:prove-locks%'`;
+  await eventually(async () => (await service.admin.query(sql)).rowCount === 1);
+}
+
 async function ownSessions(): Promise<number> {
   const sql = "select count(*)::int as count from pg_stat_activity where application_name = 'lockwarden'";
   return (await service.admin.query<{ count: number }>(sql)).rows[0]?.count ?? 0;
@@ -167,6 +174,7 @@ test("a daemon that stops in the middle writes down what it saw, and sends nothi
   const victim = await deaf();
   const killing = start(["kill", victim.handle, "--yes", "--config", here.config]);
   await intentOf(here, "by hand");
+  await firstProof();
   await stop(daemon);
   assert.equal((await killing.ended).code, 1);
   assert.equal(await victim.isThere(), true);

@@ -8,13 +8,13 @@ import { assertEnded } from "../support/clean-output.ts";
 import { type Ended, lockwarden, type Place, place } from "../support/lockwarden.ts";
 import { abandon, type LoginService, logIn, loginService } from "../support/login-service.ts";
 import { called, deafToCancel } from "../support/persons.ts";
-import { majors } from "../support/servers.ts";
+import { outerMajors } from "../support/servers.ts";
 import { snapshot } from "../support/snapshot.ts";
 
 // Only who asks for it waits for a replica, which is nowhere.
 const settings = { synchronous_standby_names: "nowhere", synchronous_commit: "local" };
 const services: LoginService[] = [];
-for (const major of majors()) services.push(await loginService({ major, settings }));
+for (const major of outerMajors()) services.push(await loginService({ major, settings }));
 const newest = services.at(-1) as LoginService;
 
 const rules = "rules: [{name: r, match: {idle_for: 1h, blocks: {waiters: 1}}, steps: [notify]}]";
@@ -37,7 +37,7 @@ const brief = (event: JournalEvent) =>
 const whoAsked = /^user \S+ \(uid \d+\)|^uid \d+/;
 
 for (const [index, service] of services.entries()) {
-  const major = majors()[index];
+  const major = outerMajors()[index];
 
   test(`${major}: kill ends whoever abandoned a transaction, in mode observe too, and the journal says who asked`, async () => {
     const here = await place(configOf(service.url));
@@ -190,13 +190,13 @@ test("what is asked of a daemon names the very session that was shown", async ()
   owned.serve((message) => {
     received.push(message);
     const { command } = message as { command: string };
-    if (command === "status") return Promise.resolve({ pid: 1, mode: "observe", config: "other", file: "other" });
+    if (command === "status") return Promise.resolve({ pid: 1, paused: null, config: "other", file: "other" });
     if (command === "find") return Promise.resolve({ kind: "found", picture: seen.picture });
     return Promise.resolve({ outcome: "released", text: "the session is gone", steps: [] });
   });
-  const { code } = await run(here, "kill", victim.handle, "--yes", "--lift-protection");
+  const ended = await run(here, "kill", victim.handle, "--yes", "--lift-protection");
   await owned.close();
-  assert.equal(code, 0);
+  assert.equal(ended.code, 0, JSON.stringify(ended));
   const [, find, act] = received as Record<string, unknown>[];
   const asked = { ...who, identity: null, way: "gentle", lift: true };
   assert.deepEqual(find, { command: "find", target: "app", asked });

@@ -15,7 +15,7 @@ const emailOn = (port: number, more = "") =>
 const notifyTest = (file: string, ...words: string[]) => lockwarden(["notify", "test", "--config", file, ...words]);
 
 test("notify test sends one mail that says that it is a test, and says that it was delivered", async (t) => {
-  const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const mail = await mailServer(t);
   const here = await place(config(emailOn(mail.port)));
   assertEnded(await notifyTest(here.config, "oncall"), {
     code: 0,
@@ -33,16 +33,14 @@ test("notify test sends one mail that says that it is a test, and says that it w
 
 test("what the mail server says is told without a secret, with 1: to be tried again, or refused for good", async (t) => {
   const busy = await mailServer(t, {
-    disabledCommands: ["STARTTLS"],
     onRcptTo: (_address, _session, done) => done(smtpError(451, "come back later")),
   });
   const never = await mailServer(t, {
-    disabledCommands: ["STARTTLS"],
     onRcptTo: (_address, _session, done) => done(smtpError(550, "no such user")),
   });
   const closed = await mailServer(t);
   await closed.close();
-  const locked = await mailServer(t, { disabledCommands: ["STARTTLS"], authOptional: false, allowInsecureAuth: true });
+  const locked = await mailServer(t, { authOptional: false, allowInsecureAuth: true });
   for (const [channel, said] of [
     [
       emailOn(busy.port),

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
+import { mkdir, symlink } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { assertEnded, secret } from "../support/clean-output.ts";
 import { type Ended, lockwarden, type Place, place, throughShell } from "../support/lockwarden.ts";
 import { type LoginService, loginService } from "../support/login-service.ts";
-import { majors } from "../support/servers.ts";
+import { outerMajors } from "../support/servers.ts";
 import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 
 const services: LoginService[] = [];
-for (const major of majors()) services.push(await loginService({ major }));
+for (const major of outerMajors()) services.push(await loginService({ major }));
 const newest = services.at(-1) as LoginService;
 
 type Printed = Readonly<{
@@ -30,7 +32,7 @@ async function eventsOf(here: Place): Promise<string[]> {
 }
 
 for (const [index, service] of services.entries()) {
-  test(`${majors()[index]}: once frees a stuck login, and prints what it did and why`, async () => {
+  test(`${outerMajors()[index]}: once frees a stuck login, and prints what it did and why`, async () => {
     const here = await place(configOf(service.url));
     const { pid, login } = await stuckLogin(service, 1);
     const ended = await once(here);
@@ -46,7 +48,7 @@ for (const [index, service] of services.entries()) {
     assertEnded(await once(here), { code: 0, out: /^app: nothing to do\n$/ });
   });
 
-  test(`${majors()[index]}: --json tells it in the form that programs rely on`, async () => {
+  test(`${outerMajors()[index]}: --json tells it in the form that programs rely on`, async () => {
     const here = await place(configOf(service.url));
     const { pid, login } = await stuckLogin(service, 2);
     const ended = await once(here, "--json");
@@ -199,6 +201,22 @@ test("a name with control characters is printed without them, and whole for prog
   const json = await once(here, "--json");
   assertEnded(json, { code: 0, out: /"user":"evil\\u001b\[2J\\u009b"/ });
   assert.equal(json.out.includes("\u009b"), false);
+  await release();
+});
+
+test("where the journal cannot be read nobody knows who was signalled before, and nobody is acted on", async () => {
+  const here = await place(configOf(newest.url));
+  await mkdir(here.stateDir, { recursive: true });
+  // A file that even root cannot read.
+  await symlink("/proc/self/mem", join(here.stateDir, "journal.jsonl.1"));
+  const { lives, release } = await stuckLogin(newest, 12);
+  const ended = await once(here);
+  assertEnded(ended, {
+    code: 1,
+    out: /the journal cannot be written/,
+    err: /whom signals went out to is not known: .*EIO/,
+  });
+  assert.equal(await lives(), true);
   await release();
 });
 

@@ -3,6 +3,8 @@ import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from "node
 import { join } from "node:path";
 import { test } from "node:test";
 import { notServing } from "../../src/control-socket.ts";
+import { sampleNotice } from "../../src/notify/sample.ts";
+import { openSpool } from "../../src/notify/spool.ts";
 import { ownStateDir } from "../../src/state-dir.ts";
 import { assertClean, assertEnded } from "../support/clean-output.ts";
 import { lockwarden, ordinaryUser, type Place, place, type Running } from "../support/lockwarden.ts";
@@ -14,7 +16,7 @@ import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 const service = await loginService();
 
 function config(more = "", url = service.url): string {
-  return `mode: enforce\ntargets: [{name: app, url: "${url}", poll: 200ms}]\n${stuckRule}${more}`;
+  return `mode: enforce\ntargets: [{name: app, url: "${url}", poll: 200ms, statement_timeout: 1m}]\n${stuckRule}${more}`;
 }
 
 async function running(here: Place, sign = "nothing to do"): Promise<Running> {
@@ -40,7 +42,7 @@ async function released(daemon: Running, pid: string): Promise<void> {
 }
 
 test("pause holds at once, is told, outlasts a restart, and resume acts again without one", async (t) => {
-  const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const mail = await mailServer(t);
   const channel = `{name: oncall, type: email, smtp: "smtp://127.0.0.1:${mail.port}", starttls: never, from: l@example.org, to: [d@example.org]}`;
   const here = await place(config(`\nchannels: [${channel}]`));
   const mailed = (text: string) => mail.mails.some((one) => one.text.replaceAll(/\s+/g, " ").includes(text));
@@ -80,17 +82,22 @@ test("pause holds at once, is told, outlasts a restart, and resume acts again wi
 
 test("pressed while a probe runs, the act that was judged before is not sent, and no intent is written", async () => {
   const owner = await service.person("owner", "postgres");
-  await owner.query("grant select, update on public.user_session to lockwarden");
-  const probe = "select 1 from public.user_session where id = 2 for no key update";
-  const here = await place(config(`\n    probe: {sql: "${probe}", timeout: 4s}`));
+  // It says that it is stuck when it is told to, and takes until then.
+  await owner.query("create table public.verdict (); grant select on public.verdict to lockwarden");
+  await owner.query(`create function public.stuck() returns void language plpgsql as $$ begin
+    while not exists (select from public.verdict) loop perform pg_sleep(0.02); end loop;
+    raise lock_not_available;
+  end $$`);
+  const here = await place(config('\n    probe: {sql: "select public.stuck()", timeout: 1s}'));
   const { pid, lives, login } = await stuckLogin(service, 2);
   const daemon = here.run();
   const probing =
-    "select 1 from pg_stat_activity where query like '%for no key update%' and wait_event_type = 'Lock' and usename = 'lockwarden'";
+    "select from pg_stat_activity where query like 'select public.stuck%' and state = 'active' and usename = 'lockwarden'";
   await eventually(async () => (await service.admin.query(probing)).rowCount === 1);
   assertEnded(await onSwitch(here, "pause"), { code: 0, out: /^paused / });
   const still = await service.admin.query(probing);
   assert.equal(still.rowCount, 1, "the probe still ran when the pause was answered");
+  await owner.query("insert into public.verdict default values");
   await eventually(() => daemon.said().includes("is spared (paused)"));
   assert.ok(await lives());
   const events = await eventually(async () => {
@@ -247,6 +254,22 @@ test("somebody broke the config, or its secrets are the daemon's alone: its daem
   const named = await onSwitch(here, "pause", "--state-dir", here.stateDir);
   assertEnded(named, { code: 0, out: /^paused until lockwarden resume: it looks/ });
   await stop(daemon);
+});
+
+test("pressed without a config, it leaves what waits to be told to those who know the channels", async () => {
+  const here = await place(config());
+  await rm(here.config);
+  await mkdir(here.stateDir, { recursive: true });
+  const spool = await openSpool(here.stateDir);
+  await spool.put({ channel: "oncall", sinceMs: Date.now(), notice: sampleNotice("kept", new Date()) });
+  for (const command of ["pause", "resume"] as const) {
+    const pressed = await onSwitch(here, command, "--state-dir", here.stateDir);
+    assert.equal(pressed.code, 0, JSON.stringify(pressed));
+    assert.deepEqual(
+      (await spool.read()).entries.map(({ spooled: { notice } }) => notice.id),
+      ["kept"],
+    );
+  }
 });
 
 test("who may not write in the state folder is told who may, and nothing is paused", async (t) => {

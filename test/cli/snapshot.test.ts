@@ -6,11 +6,11 @@ import { readSnapshot } from "../../src/recorded-snapshot.ts";
 import { assertEnded, secret } from "../support/clean-output.ts";
 import { type Ended, lockwarden, type Place, place } from "../support/lockwarden.ts";
 import { type LoginService, loginService } from "../support/login-service.ts";
-import { majors } from "../support/servers.ts";
+import { outerMajors } from "../support/servers.ts";
 import { stuckLogin, stuckRule } from "../support/stuck-login.ts";
 
 const services: LoginService[] = [];
-for (const major of majors()) services.push(await loginService({ major }));
+for (const major of outerMajors()) services.push(await loginService({ major }));
 const newest = services.at(-1) as LoginService;
 
 function config(url: string, more = ""): string {
@@ -22,7 +22,7 @@ function take(here: Place, ...more: string[]): Promise<Ended> {
 }
 
 for (const [index, service] of services.entries()) {
-  test(`${majors()[index]}: a snapshot is one line of JSON with who waits for whom, and statements are masked`, async () => {
+  test(`${outerMajors()[index]}: a snapshot is one line of JSON with who waits for whom, and statements are masked`, async () => {
     const here = await place(config(service.url));
     const { pid, release } = await stuckLogin(service, 1);
     const talker = await service.person("talker");

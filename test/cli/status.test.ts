@@ -85,7 +85,6 @@ test("resume has every target looked at, though the next look would be in an hou
 
 test("status counts the notices that reached nobody yet", async (t) => {
   const mail = await mailServer(t, {
-    disabledCommands: ["STARTTLS"],
     onMailFrom: (_address, _session, done) => done(smtpError(451, "come back later")),
   });
   const channel = `{name: oncall, type: email, smtp: "smtp://127.0.0.1:${mail.port}", starttls: never, from: l@example.org, to: [d@example.org]}`;

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { place } from "../support/lockwarden.ts";
 import { abandon, type LoginService, logIn, loginService, pidOf } from "../support/login-service.ts";
-import { eventually, majors } from "../support/servers.ts";
+import { eventually, outerMajors } from "../support/servers.ts";
 
 // A row that everybody wants: whoever has it now is not to blame for how long the others have waited.
 
@@ -21,7 +21,7 @@ type Intent = Extract<JournalEvent, { event: "intent" | "observed" }>;
 type Stage = Readonly<{ major: number; service: LoginService }>;
 
 const stages: Stage[] = [];
-for (const major of majors()) stages.push({ major, service: await loginService({ major }) });
+for (const major of outerMajors()) stages.push({ major, service: await loginService({ major }) });
 // So small that its slots can all be taken.
 const crowded = await loginService({ settings: { max_connections: "20", superuser_reserved_connections: "3" } });
 

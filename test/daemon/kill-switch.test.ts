@@ -72,6 +72,17 @@ test("a pause holds in memory at once, then in its file, then it is journalled",
   assert.deepEqual(event.reason.facts, answer.paused);
 });
 
+test("a clock that is set does not let a shorter pause end a longer one", async (t) => {
+  let aheadMs = 0;
+  const { killSwitch } = await bench(t, { now: () => new Date(Date.now() + aheadMs) });
+  await killSwitch.pause({ ...ann, forMs: 2 * 3_600_000 });
+  aheadMs = 3 * 3_600_000;
+  const answer = await killSwitch.pause({ by: "bob", reason: null, forMs: 60_000 });
+  assert.deepEqual([answer.stayed, answer.paused.by], [true, "ann"]);
+  const leftMs = Date.parse(answer.paused.until ?? "") - Date.now() - aheadMs;
+  assert.ok(leftMs > 1.9 * 3_600_000 && leftMs <= 2 * 3_600_000, `${leftMs} ms`);
+});
+
 test("who starts on that folder is paused by the same person for the same reason, and can be resumed", async (t) => {
   const first = await bench(t);
   const { paused } = await first.killSwitch.pause({ ...ann, forMs: null });

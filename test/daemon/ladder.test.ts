@@ -4,7 +4,7 @@ import type pg from "pg";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { lockwarden, place } from "../support/lockwarden.ts";
 import { abandon, type LoginService, logIn, loginService, pidOf } from "../support/login-service.ts";
-import { eventually, majors } from "../support/servers.ts";
+import { eventually, outerMajors } from "../support/servers.ts";
 
 // One daemon for each server, with a rule for each test: they run side by side, each with applications and rows of its own.
 
@@ -19,7 +19,7 @@ const rules = `
 type Stage = Readonly<{ major: number; service: LoginService }>;
 
 const stages: Stage[] = [];
-for (const major of majors()) stages.push({ major, service: await loginService({ major }) });
+for (const major of outerMajors()) stages.push({ major, service: await loginService({ major }) });
 
 for (const { major, service } of stages) {
   void describe(`PostgreSQL ${major}`, { concurrency: true }, async () => {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { patterns } from "../../src/config/patterns.ts";
 import { noHistory } from "../../src/core/history.ts";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
+import { openActs } from "../../src/daemon/open-acts.ts";
 import { settingsFor } from "../../src/daemon/settings.ts";
 import { type TickContext, tick } from "../../src/daemon/tick.ts";
 import { engineFor } from "../../src/engines/registry.ts";
@@ -29,7 +30,7 @@ test("pressed while the intent is being written, nothing is sent, and the intent
   const context: TickContext = {
     settings: settingsFor(config, "digest", target, patterns),
     link,
-    memory: { history: noHistory },
+    memory: { history: noHistory, open: openActs() },
     leader: true,
     paused,
     gate,

@@ -7,7 +7,7 @@ import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { actOf, intentsOf, noticesOf, outcomesOf } from "../support/acts.ts";
 import { eventually } from "../support/eventually.ts";
 import { lockwarden, type Place, place, type Running } from "../support/lockwarden.ts";
-import { loginService } from "../support/login-service.ts";
+import { loginService, pidOf } from "../support/login-service.ts";
 import { swallower } from "../support/swallower.ts";
 
 const service = await loginService({ major: 18, settings: { deadlock_timeout: "30s" } });
@@ -195,7 +195,10 @@ for (const [what, cause, change] of [
     });
     assert.ok(event?.event === "reload");
     assert.match(event.reason.text, /is dropped before its terminate/);
-    const [outcome] = await outcomesOf(here);
+    const [outcome] = await eventually("its outcome is on record", async () => {
+      const found = await outcomesOf(here);
+      return found.length > 0 ? found : null;
+    });
     assert.equal(outcome?.outcome.kind, "survived");
     assert.ok((outcome?.outcome.tookMs ?? 0) > 2_000, `${outcome?.outcome.tookMs} ms: it was cut short`);
     assert.deepEqual((await intentsOf(here)).map(actOf), [`cancel ${pid}`]);
@@ -209,6 +212,49 @@ for (const [what, cause, change] of [
     person.removeAllListeners("end");
   });
 }
+
+test("a reload that makes another connection does not take the next in the queue: the cooldown goes on", async () => {
+  const given = (target: string) => `
+mode: enforce
+targets: [{name: app, url: "${service.url}", poll: 200ms, leader_database: app${target}}]
+rules:
+  - name: ladder
+    match: {state: idle in transaction, applications: [queued], blocks: {tables: [public.user_session], for: 300ms}}
+    cooldown: 1h
+    steps: [terminate]`;
+  const here = await place(given(""));
+  const daemon = here.run();
+  await ready(daemon);
+  const queue = [await service.person("queued"), await service.person("queued"), await service.person("queued")];
+  const [first, second, third] = queue;
+  assert.ok(first && second && third);
+  const lock = "select from public.user_session where id = 15 for update";
+  for (const one of queue) await one.query("begin");
+  await first.query(lock);
+  const pid = await pidOf(second);
+  const next = second.query(lock);
+  const waits = "select 1 from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
+  let isThrough = false;
+  void next.then(() => {
+    isThrough = true;
+  });
+  await eventually(
+    "the next one waits",
+    async () => isThrough || (await service.admin.query(waits, [pid])).rowCount === 1,
+  );
+  const last = third.query(lock);
+  await next;
+  const spared = () =>
+    daemon.lines().filter(({ msg }) => /session \d+,.* is spared \(cooldown\)/.test(String(msg))).length;
+  await eventually("the next one is left alone", () => spared() === 1);
+  await put(here, given(", statement_timeout: 4s"));
+  daemon.child.kill("SIGHUP");
+  await eventually("it is judged anew", async () => spared() === 2 || (await intentsOf(here)).length > 1);
+  assert.equal((await intentsOf(here)).length, 1);
+  await second.query("rollback");
+  await last;
+  await third.query("rollback");
+});
 
 test("a target that the reloaded config has no more is not looked at again, and no rule that came with it finds anybody there", async () => {
   const given = { application: "left", steps: "[notify, {wait: 1h}, terminate]" };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rename } from "node:fs/promises";
+import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Intent } from "../../src/core/recovery.ts";
@@ -76,7 +76,7 @@ function subjects({ mails }: MailServer, about: RegExp): readonly string[] {
 
 test("500 sessions match at once: exactly the allowed number is ended, the oldest; the others live on and are told in one notice, over a crash too", async (t) => {
   const application = "storm";
-  const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const mail = await mailServer(t);
   const smtp = `smtp://127.0.0.1:${mail.port}`;
   const limits = "{per_tick: 5, per_minute: 10, repeat: {times: 1000, within: 10m}}";
   const here = await place(config({ application, smtp, limits }));
@@ -126,10 +126,10 @@ async function nameOf(pid: string | undefined): Promise<string> {
 
 test("the breaker opens, is told once, holds over a crash, and closes by itself", async (t) => {
   const application = "surge";
-  const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const mail = await mailServer(t);
   const smtp = `smtp://127.0.0.1:${mail.port}`;
   const limits =
-    "{per_tick: 2, per_minute: 1000, repeat: {times: 1000, within: 10m}, breaker: {acts: 3, within: 1s, open_for: 6s}}";
+    "{per_tick: 2, per_minute: 1000, repeat: {times: 1000, within: 10m}, breaker: {acts: 3, within: 2s, open_for: 12s}}";
   const here = await place(config({ application, smtp, limits }));
   const { pids } = await sessions(5, application);
   const daemon = here.run();
@@ -141,13 +141,15 @@ test("the breaker opens, is told once, holds over a crash, and closes by itself"
   });
   const untilMs = Number(opened?.facts["untilMs"]);
   assert.equal(opened?.code, "breaker-opened");
-  assert.equal(untilMs - Number(opened?.facts["sinceMs"]), 6_000);
+  assert.equal(untilMs - Number(opened?.facts["sinceMs"]), 12_000);
   await eventually("it is told", () => subjects(mail, /the breaker is open/).length > 0);
   const told = mail.mails.find((one) => /the breaker is open/.test(header(one, "subject") ?? ""));
   assert.match(
     (told?.text ?? "").replaceAll("=\r\n", ""),
     /WHAT TO DO[^]*lockwarden kill 'PID,SESSIONID' --target app/,
   );
+  // Killed before it knows that they arrived, it would tell them again.
+  await eventually("it is known", async () => (await readdir(join(here.stateDir, "spool"))).length === 0);
   await kill(daemon);
   const next = here.run();
   await eventually(

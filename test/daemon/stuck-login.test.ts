@@ -35,7 +35,7 @@ for (const major of majors()) {
       settings: { synchronous_standby_names: "nowhere", synchronous_commit: "local", wal_level: "logical" },
     });
     const { admin, person } = service;
-    const mail = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+    const mail = await mailServer(t);
     const smtp = `smtp://127.0.0.1:${mail.port}`;
 
     // The innocent: none of them may lose its session.

@@ -10,6 +10,7 @@ import { postgres } from "../../src/engines/postgres/index.ts";
 import { execute, NotJournalled, openGate } from "../../src/executor.ts";
 import { openJournal } from "../../src/journal.ts";
 import { readJournal } from "../../src/journal-lines.ts";
+import { front } from "../support/front.ts";
 import { judge } from "../support/judge.ts";
 import { abandon, type LoginService, loginService, pidOf } from "../support/login-service.ts";
 import { eventually, majors } from "../support/servers.ts";
@@ -157,20 +158,37 @@ for (const { major, service } of stages) {
     await victim.query("rollback");
   });
 
-  test(`${major}: a connection that is lost when the signal is due leaves an outcome that nobody knows, on record`, async () => {
-    const link = await connect(service);
+  test(`${major}: a connection that is lost while the signal is under way leaves an outcome that nobody knows, on record`, async () => {
+    const between = await front(service.postgres.port);
+    const url = new URL(service.url);
+    url.port = String(between.port);
+    const link = await postgres.connect(target(url.href, { statement_timeout: 500 }), quiet);
     const { events, write } = await journal();
     const { victim, decision } = await condemned(service, link, 6);
-    const cut = delayed(link, () =>
-      service.admin.query(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lockwarden'",
-      ),
-    );
+    const cut = delayed(link, () => Promise.resolve(between.behave("swallow")));
     const carried = await carryOut(decision, cut, write);
     assert.ok("outcome" in carried);
     assert.equal(carried.outcome.kind, "unknown");
     assert.equal((await events()).at(-1)?.event, "outcome");
+    await link.close();
     await victim.query("rollback").catch(() => undefined);
+  });
+
+  test(`${major}: a connection that was lost before the signal is due sends nothing, and the outcome says so`, async () => {
+    const link = await connect(service);
+    const { events, write } = await journal();
+    const { victim, decision, lives } = await condemned(service, link, 7);
+    const carried = await carryOut(
+      decision,
+      delayed(link, () => link.close()),
+      write,
+    );
+    assert.ok("outcome" in carried);
+    assert.equal(carried.outcome.kind, "failed");
+    assert.match(carried.outcome.text, /nothing was sent/);
+    assert.equal((await events()).at(-1)?.event, "outcome");
+    assert.equal(await lives(), true);
+    await victim.query("rollback");
   });
 }
 

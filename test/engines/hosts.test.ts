@@ -106,6 +106,13 @@ test("a silent host has its share of connect_timeout, and what it leaves is the 
   assert.match(error.message, new RegExp(`\\(${standbyAt}, [^)]*\\): it is in recovery \\(a standby\\)`));
 });
 
+test("where a standby is silent, its share leaves enough for the primary that is taken instead", async () => {
+  const hosts = [primaryAt, silentAt];
+  const connection = await open(hosts, "target_session_attrs=prefer-standby", { connect_timeout: 3_000 });
+  assert.equal(connection.address.port, postgres.port);
+  await connection.close();
+});
+
 test("a wrong password is not tried at the other hosts", async () => {
   const guarded = await server({ password: "right" });
   const [one, other] = [await front(guarded.port), await front(guarded.port)];

@@ -48,7 +48,7 @@ test("a mail server that is down loses no notice, is told of once, and gets them
   const folder = await tempFolder(t);
   const journal = await openJournal(folder);
   const spool = await openSpool(folder);
-  const down = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const down = await mailServer(t);
   await down.close();
   const channel = mailTo(down.port);
   let attempts = 0;
@@ -60,7 +60,7 @@ test("a mail server that is down loses no notice, is told of once, and gets them
   for (const id of ["1", "2", "3"]) await dispatch.tell(notice({ id, text: `notice ${id}` }), ["oncall"]);
   assert.equal((await spoolFiles(folder)).length, 3);
   await eventually("it failed several times", () => attempts > 3);
-  const up = await mailServer(t, { disabledCommands: ["STARTTLS"] }, down.port);
+  const up = await mailServer(t, {}, down.port);
   await allDone(dispatch);
   await eventually("the spool is empty", async () => (await spoolFiles(folder)).length === 0);
   await dispatch.close();
@@ -83,7 +83,7 @@ test("what was not delivered before a stop is delivered after the next start, on
   await eventually("it failed", () => first.lines.length > 0);
   await first.dispatch.close(0);
   assert.ok(first.lines.some((line) => line.includes("1 notices are not yet delivered; the next start sends them")));
-  const server = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const server = await mailServer(t);
   const second = started(t, [mailTo(server.port)], { spool: await openSpool(folder) });
   await eventually("the mail came", () => server.mails.length === 1);
   await second.dispatch.close();
@@ -98,7 +98,6 @@ test("a notice that the server refuses for good is dropped, logged and journalle
   const journal = await openJournal(folder);
   let refused = 0;
   const server = await mailServer(t, {
-    disabledCommands: ["STARTTLS"],
     onMailFrom(_from, _session, done) {
       refused += 1;
       done(refused === 1 ? smtpError(550, "go away") : null);

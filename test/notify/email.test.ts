@@ -35,7 +35,7 @@ function errorOf(delivery: Delivery, kind: "retry" | "dropped"): string {
 }
 
 test("a notice arrives as plain text that machines know as automatic", async (t) => {
-  const server = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const server = await mailServer(t);
   assert.deepEqual(await deliver({ port: server.port, to: ["a@example.org", "b@example.org"] }), { kind: "delivered" });
   const [mail] = server.mails;
   assert.ok(mail !== undefined);
@@ -49,7 +49,7 @@ test("a notice arrives as plain text that machines know as automatic", async (t)
 });
 
 test("the mails of one incident make one thread, and a repeated mail keeps its id", async (t) => {
-  const server = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const server = await mailServer(t);
   const channel = email(config({ port: server.port }));
   for (const told of [
     notice({ id: "1", phase: "opened" }),
@@ -69,7 +69,7 @@ test("the mails of one incident make one thread, and a repeated mail keeps its i
 });
 
 test("hostile names break no header", async (t) => {
-  const server = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const server = await mailServer(t);
   const evil = "x\r\nBcc: all@example.org\r\n\r\nforged body \u202e\u001b[2J ž ";
   const told = notice({
     text: `terminated ${evil.repeat(200)}`,
@@ -125,7 +125,7 @@ test("TLS from the start, and STARTTLS where it is not required, work", async (t
 });
 
 test("a server without STARTTLS gets nothing when it is required, and all the same when it is not", async (t) => {
-  const server = await mailServer(t, { disabledCommands: ["STARTTLS"] });
+  const server = await mailServer(t);
   const error = errorOf(await deliver({ port: server.port, starttls: "required" }), "retry");
   assert.match(error, /does not do STARTTLS, and starttls: required.*it said: 5\d\d /);
   assert.equal(server.mails.length, 0);
@@ -166,7 +166,7 @@ test("a server that offers STARTTLS and then refuses it gets the mail in the cle
 });
 
 test("a password never shows in an error, even where the server repeats it", async (t) => {
-  const server = await mailServer(t, { disabledCommands: ["STARTTLS"], allowInsecureAuth: true, authOptional: false });
+  const server = await mailServer(t, { allowInsecureAuth: true, authOptional: false });
   const error = errorOf(await deliver({ port: server.port, user: "warden", password: "hunter2 & more" }), "retry");
   assert.match(error, /Invalid login for warden with \*\*\*/);
   assert.doesNotMatch(error, /hunter2/);
@@ -189,7 +189,6 @@ for (const [code, kind] of [
   test(`a recipient refused with ${code} is ${kind}`, async (t) => {
     const refuse = smtpError(code, "no such thing \u001b[2J");
     const server = await mailServer(t, {
-      disabledCommands: ["STARTTLS"],
       onRcptTo: (_to, _session, done) => done(refuse),
     });
     const error = errorOf(await deliver({ port: server.port }), kind);
@@ -201,7 +200,6 @@ for (const [code, kind] of [
 test("of several recipients those who were put off are tried again, and nobody is told twice", async (t) => {
   let greylisted = true;
   const server = await mailServer(t, {
-    disabledCommands: ["STARTTLS"],
     onRcptTo({ address }, _session, done) {
       if (address.startsWith("gone")) done(smtpError(550, "no such user"));
       else if (address.startsWith("later") && greylisted) done(smtpError(451, "try again"));

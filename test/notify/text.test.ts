@@ -65,6 +65,7 @@ const spares: readonly SpareBy[] = [
   "done",
   "victims",
   "journal",
+  "verifying",
 ];
 for (const by of spares) {
   test(`a session spared by ${by} is told as one to whom nothing was done`, () => {

@@ -27,6 +27,8 @@ export async function mailServer(t: TestContext, options: SMTPServerOptions = {}
     authOptional: true,
     disableReverseLookup: true,
     closeTimeout: 100,
+    // Without a certificate of its own it would say at each start that its built-in one is known to everybody.
+    ...(options.key === undefined ? { disabledCommands: ["STARTTLS"] } : {}),
     onAuth({ username, password }, _session, done) {
       if (password === "secret word") done(null, { user: username ?? "" });
       else done(new Error(`Invalid login for ${username} with ${password}`));

@@ -19,6 +19,12 @@ export function majors(): number[] {
   return installed;
 }
 
+/** The oldest and the newest of these, for what the engine's own tests show on each; or all that PGVERSIONS names. */
+export function outerMajors(): number[] {
+  const all = majors();
+  return process.env["PGVERSIONS"] === undefined ? all.filter((_, at) => at === 0 || at === all.length - 1) : all;
+}
+
 /** A server for the tests of one file; it is stopped after them. */
 export async function server(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
   const postgres = await startPostgres(options);

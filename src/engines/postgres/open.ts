@@ -37,10 +37,12 @@ export async function openConnection(target: Target, options: OpenOptions, signa
   signal.throwIfAborted();
   const { hosts, wanted } = addressesOf(target, options);
   const until = performance.now() + target.connect_timeout;
+  // Where no standby answers, a primary is tried once more.
+  const tries = hosts.length + (wanted === "prefer-standby" ? 1 : 0);
   const failures: LinkLost[] = [];
   const primaries: Address[] = [];
   for (const [index, address] of hosts.entries()) {
-    const ms = hosts.length === 1 ? target.connect_timeout : (until - performance.now()) / (hosts.length - index);
+    const ms = hosts.length === 1 ? target.connect_timeout : (until - performance.now()) / (tries - index);
     try {
       return await openSuitable({ target, options, address, wanted, ms }, signal);
     } catch (error) {
