@@ -2,6 +2,7 @@ import type { Rule } from "../config/schema.ts";
 import type { Action } from "./decision.ts";
 import { type Incident, untilRetryMs } from "./history.ts";
 import { isIdle, type Session } from "./session.ts";
+import { spokenDuration } from "./spoken-duration.ts";
 
 /** Where an incident stands on its rule's ladder. */
 export type Rung =
@@ -40,4 +41,19 @@ export function rungAt(rule: Rule, incident: Incident, session: Session, atMs: n
 function nextAction(rule: Rule, step: number): Action {
   const next = rule.steps.slice(step + 1).find((later) => typeof later !== "object");
   return next === undefined || typeof next === "object" ? "notify" : next;
+}
+
+/** What follows a step that only tells, for whoever is told. */
+export function nextText({ steps }: Pick<Rule, "steps">, step: number, acts: boolean): string {
+  let waitMs = 0;
+  for (const later of steps.slice(step + 1)) {
+    if (typeof later === "object") waitMs += later.wait;
+    else {
+      const when = waitMs === 0 ? "At the next look" : `In ${spokenDuration(waitMs)}`;
+      if (later === "notify") return `${when} you are told again, if it still matches then.`;
+      const what = `${later}, if it still matches then`;
+      return acts ? `${when}: ${what}.` : `${when} it would be: ${what}; mode is observe, so nothing will be done.`;
+    }
+  }
+  return "Nothing: this was the last step of the rule.";
 }

@@ -2,6 +2,7 @@ import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/deci
 import type { History, Incident } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
+import { nextText } from "../core/ladder.ts";
 import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy } from "../core/news.ts";
 import { nextChangeMs, nextHoursMs } from "../core/next-change.ts";
 import type { Circumstances } from "../core/plan.ts";
@@ -330,13 +331,14 @@ function publish(news: News, decision: Decision, outcome: Outcome | null, contex
   const incident = incidents.get(decision.incident);
   if (incident !== undefined) incidents.set(incident.key, toldNow(incident, news, { leader, bundle }));
   if (!leader || bundle !== null) return; // followers write down and do not tell
-  const channels = settings.rules.find((one) => one.rule.name === decision.rule)?.rule.notify;
+  const rule = ruleOf(decision, settings);
   const at = now().toISOString();
   const { phase, text } = news;
-  context.tell(
-    { id: newId(), incident: decision.incident, phase, at, target: settings.target.name, decision, outcome, text },
-    channels,
-  );
+  const about = { id: newId(), incident: decision.incident, phase, at, target: settings.target.name };
+  const acts = settings.mode === "enforce" && rule?.mode !== "observe";
+  const isTold = decision.kind === "act" && decision.action === "notify" && rule !== undefined;
+  const details = isTold ? [{ title: "NEXT", lines: [nextText(rule, decision.step, acts)] }] : [];
+  context.tell({ ...about, decision, outcome, text, ...(details.length > 0 && { details }) }, rule?.notify);
 }
 
 function toldNow(
