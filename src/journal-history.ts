@@ -1,7 +1,8 @@
+import { isDropCause } from "./core/carry-over.ts";
 import type { Decision, Outcome } from "./core/decision.ts";
 import type { JournalEvent } from "./core/journal-event.ts";
 import { unreachable } from "./core/unreachable.ts";
-import { type JournalLine, journalLines } from "./journal-lines.ts";
+import { type JournalLine, longJournalLines } from "./journal-lines.ts";
 
 /** Whom an act was about. */
 export type Whom = Readonly<{
@@ -17,14 +18,14 @@ export type Whom = Readonly<{
 export type Past = Readonly<{
   at: string;
   id: string;
-  /** `act`: an intent with its outcome. */
-  event: "act" | Exclude<JournalEvent["event"], "intent" | "outcome">;
+  /** `act`: an intent with its outcome. `dropped`: a reload ended a rule's ladder before its end. */
+  event: "act" | "dropped" | Exclude<JournalEvent["event"], "intent" | "outcome">;
   target: string | null;
+  /** Who asked for it by hand; null: nobody did. */
+  by: string | null;
   rule: string | null;
   action: string | null;
   session: Whom | null;
-  /** Who asked for it by hand. */
-  by: string | null;
   /** null: none is written yet, or the thing has none. */
   outcome: string | null;
   /** Sessions that did not wait any more. */
@@ -47,10 +48,10 @@ export type Tally = { torn: number };
 /** Of a crash, or of acts under way; more than these only a broken journal has. */
 const mostOpen = 10_000;
 
-/** What the journal tells, in the order in which it ended. Holds only intents that have no outcome yet. */
+/** What the journal and the newest file that a rotation made of it tell, in the order in which it ended. Holds only intents that have no outcome yet. */
 export async function* journalHistory(stateDir: string, wanted: Wanted, tally: Tally): AsyncGenerator<Past> {
   const open = new Map<string, Past>();
-  for await (const line of journalLines(stateDir)) {
+  for await (const line of longJournalLines(stateDir)) {
     for (const past of follow(line, open, tally)) if (isWanted(past, wanted)) yield past;
   }
   for (const past of open.values()) if (isWanted(past, wanted)) yield past;
@@ -82,22 +83,27 @@ function follow(line: JournalLine, open: Map<string, Past>, tally: Tally): reado
     case "notice":
     case "start":
     case "stop":
-    case "reload":
     case "paused":
     case "resumed":
     case "breaker":
     case "away":
     case "back":
       return [{ ...pastOf(event), event: event.event }];
+    case "reload": {
+      const { code, facts } = event.reason as Partial<typeof event.reason>;
+      if (event.target === null || !isDropCause(code)) return [{ ...pastOf(event), event: "reload" }];
+      return [{ ...pastOf(event), event: "dropped", rule: textOf(facts?.["rule"]) }];
+    }
     default:
       return unreachable(event);
   }
 }
 
 function pastOf(event: JournalEvent): Omit<Past, "event"> {
-  const { at, id, target, by } = event;
+  const { at, id, target } = event;
+  const by = textOf(event.by);
   const nothing = { rule: null, action: null, session: null, outcome: null, freed: null, tookMs: null };
-  const about = { at, id, target, ...nothing, by: textOf(by) };
+  const about = { at, id, target, by, ...nothing };
   if ("decision" in event) return { ...about, ...decisionOf(event.decision) };
   if ("outcome" in event) return { ...about, ...outcomeOf(event.outcome) };
   if ("reason" in event) return { ...about, text: event.reason.text };

@@ -18,6 +18,33 @@ export function journalLines(stateDir: string, longest: number = longestLine): A
   return linesOf(chunks(journalPath(stateDir)), longest);
 }
 
+/**
+ * The file before the last rotation, and then the journal. A copy that somebody made of the journal is called alike: what it
+ * has in common with the journal is told once.
+ */
+export async function* longJournalLines(stateDir: string): AsyncGenerator<JournalLine> {
+  const path = journalPath(stateDir);
+  const rotated = await rotatedFrom(path).catch(() => null);
+  if (rotated !== null) {
+    const first = await firstEvent(path);
+    for await (const line of linesOf(chunks(rotated))) {
+      if (line.kind === "event" && first !== null && isSame(line.event, first)) break;
+      yield line;
+    }
+  }
+  yield* journalLines(stateDir);
+}
+
+async function firstEvent(path: string): Promise<JournalEvent | null> {
+  for await (const line of linesOf(chunks(path))) if (line.kind === "event") return line.event;
+  return null;
+}
+
+/** An outcome has the id of its intent. */
+function isSame(one: JournalEvent, other: JournalEvent): boolean {
+  return one.id === other.id && one.event === other.event && one.at === other.at;
+}
+
 /** The lines of a journal's bytes, wherever they come from. */
 export async function* linesOf(
   bytes: AsyncIterable<Buffer>,

@@ -17,7 +17,7 @@ const batch = 200;
 
 export const history: CommandSpec = {
   name: "history",
-  summary: "what was done, to whom and how it ended, from the journal; needs no database and no daemon",
+  summary: "what was done, to whom, by whom and how it ended, from the journal; needs no database and no daemon",
   config: true,
   json: true,
   options: [
@@ -116,10 +116,15 @@ async function print(told: AsyncIterable<Past>, { json, output, tally }: Printin
 const longestName = 63;
 const longestText = 300;
 
+/** Who did it: a rule, or a person. */
+function actor({ rule, by }: Pick<Past, "rule" | "by">): string {
+  return by === null ? (rule ?? "?") : `${rule ?? "?"} (${plainText(by, longestName)})`;
+}
+
 /** `2026-03-01T03:03:12.600Z app: stuck-login: terminate 4711,69a3.1267 (app, web): released, 2 freed, 340 ms: …` */
-export function pastLine({ at, event, target, rule, action, session, by, ...past }: Past): string {
-  const whose = `${rule ?? "?"}${by === null ? "" : `, ${plainText(by, longestName)}`}`;
-  const what = session === null ? eventText(event) : `${whose}: ${verb(event)}${action ?? "?"} ${whomText(session)}`;
+export function pastLine({ at, event, target, rule, by, action, session, ...past }: Past): string {
+  const what =
+    session === null ? eventText(event) : `${actor({ rule, by })}: ${verb(event)}${action ?? "?"} ${whomText(session)}`;
   const freed = past.freed === null ? [] : [`${past.freed} freed`];
   const took = past.tookMs === null ? [] : [spokenDuration(past.tookMs)];
   const ended = past.outcome === null ? [] : [[past.outcome, ...freed, ...took].join(", ")];

@@ -1,11 +1,16 @@
 import type { Rule } from "../config/schema.ts";
 import type { Action } from "./decision.ts";
-import { type History, type Incident, wasTold } from "./history.ts";
+import { type History, type Incident, retried, wasTold } from "./history.ts";
 import { sameValue } from "./same-value.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** Why a ladder that had begun is not climbed any further. */
-export type DropCause = "rule-changed" | "rule-removed" | "connection-changed" | "target-removed";
+const dropCauses = ["rule-changed", "rule-removed", "connection-changed", "target-removed"] as const;
+export type DropCause = (typeof dropCauses)[number];
+
+export function isDropCause(code: unknown): code is DropCause {
+  return dropCauses.some((cause) => cause === code);
+}
 
 /** `before`: the step that is not taken any more; null: all were taken. `rule`: as it was. */
 export type Dropped = Readonly<{ incident: Incident; rule: Rule; before: Action | null; cause: DropCause }>;
@@ -22,7 +27,8 @@ export function carryOver(history: History, old: readonly Rule[], next: readonly
   const incidents = new Map<string, Incident>();
   const dropped: Dropped[] = [];
   for (const [key, incident] of history.incidents) {
-    if (isKept(incident.rule)) incidents.set(key, incident);
+    // Whoever reloads may have granted a right just before.
+    if (isKept(incident.rule)) incidents.set(key, retried(incident, Number.NEGATIVE_INFINITY));
     else dropped.push(...ladderOf(incident, before, now.has(incident.rule) ? "rule-changed" : "rule-removed"));
   }
   const blocking = new Map([...history.blocking].filter(([name]) => countsTheSame(before.get(name), now.get(name))));

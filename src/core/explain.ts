@@ -1,4 +1,5 @@
 import { openBreaker, openText } from "./breaker.ts";
+import { byHandRule } from "./by-hand-outcome.ts";
 import type { Decision } from "./decision.ts";
 import { foldChains } from "./explain-chains.ts";
 import { foreseen } from "./explain-hours.ts";
@@ -264,8 +265,9 @@ function coolingTexts(active: readonly Cooldown[], atMs: number): readonly strin
   return rules.map((name) => {
     const ends = active.filter(({ rule }) => rule === name).map(({ untilMs }) => untilMs - atMs);
     const left = spokenDuration(Math.max(...ends));
+    const actor = name === byHandRule ? "somebody has acted by hand" : `rule ${name} has acted`;
     return ends.length === 1
-      ? `rule ${name} has acted: who came to block its lock since is left alone for another ${left}`
-      : `rule ${name} has acted ${ends.length} times: who came to block one of its locks since is left alone, the last for another ${left}`;
+      ? `${actor}: who came to block its lock since is left alone for another ${left}`
+      : `${actor} ${ends.length} times: who came to block one of its locks since is left alone, the last for another ${left}`;
   });
 }

@@ -14,10 +14,13 @@ const whole = new RegExp(
   "i",
 );
 const longestShown = 80;
+/** No handle or statement that means anything is longer; among many blanks the search for an end takes the square of their number. */
+const longestRead = 1_000;
 
 export const handleForm = "'PID,SESSIONID' such as '4711,67a1b2c3.1267', as lockwarden tree and explain print it";
 
 export function readHandle(written: string): ReadHandle {
+  if (written.length > longestRead) return { kind: "wrong", text: `expected ${handleForm}, got ${shown(written)}` };
   const [, pid] = alone.exec(written) ?? [];
   if (pid !== undefined) return { kind: "pid", pid };
   const [, process, start, hex] = whole.exec(written) ?? [];
@@ -36,7 +39,7 @@ const statement =
 
 /** The one statement that GaussDB, openGauss and OceanBase have for it; a text says what was expected. */
 export function readKillStatement(sql: string): Readonly<{ session: string; immediate: boolean }> | string {
-  const [all, session, immediate] = statement.exec(sql) ?? [];
+  const [all, session, immediate] = sql.length > longestRead ? [] : (statement.exec(sql) ?? []);
   if (all === undefined || session === undefined)
     return `expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], and nothing else, got ${shown(sql)}`;
   return { session, immediate: immediate !== undefined };

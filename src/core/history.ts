@@ -21,10 +21,16 @@ export type Incident = Readonly<{
   done: boolean;
   /** So often its last step could not be sent. */
   failures?: number;
+  /** So often in a row nothing was sent, as it was not what had been judged any more. */
+  refusals?: number;
+  /** Our role was not allowed this step, and when. */
+  denied?: Readonly<{ step: number; atMs: number }>;
   /** What people were told last, so that they are told once. */
   told: string | null;
   /** That was while another daemon acted: it was written down, and people heard nothing from this one. */
   unheard?: boolean;
+  /** The notice that told of it together with others. */
+  together?: string;
   /** It matched in the last look. */
   matched: boolean;
   /** The rule's hours ended while it was on the ladder: with the next ones it begins anew. */
@@ -126,8 +132,27 @@ export function afterTakeover(history: History): History {
   return { ...history, incidents };
 }
 
-function fromFirstStep(incident: Incident): Incident {
+function fromFirstStep({ denied: _denied, ...incident }: Incident): Incident {
   return { ...incident, step: 0, cancelled: false, failures: 0, done: false, matched: false };
+}
+
+/** Somebody may have granted the right since. */
+const deniedForMs = 600_000;
+
+/** The ms until a step that our role was not allowed is tried again; null: it is not one of those. */
+export function untilRetryMs({ denied }: Pick<Incident, "denied">, atMs: number): number | null {
+  return denied === undefined ? null : Math.max(0, denied.atMs + deniedForMs - atMs);
+}
+
+/** From the step on that our role was not allowed. */
+export function retried({ denied, ...incident }: Incident, atMs: number): Incident {
+  if (denied === undefined) return incident;
+  return { ...incident, step: denied.step, stepSinceMs: Math.max(atMs, incident.stepSinceMs), done: false };
+}
+
+/** Nothing is left to do in this look. */
+export function isOver(incident: Incident | undefined, atMs: number): boolean {
+  return incident !== undefined && incident.done && untilRetryMs(incident, atMs) !== 0;
 }
 
 /** The transaction while there is one, else the session itself; null when neither can be told. */

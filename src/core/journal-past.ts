@@ -1,8 +1,9 @@
 import type { Rule } from "../config/schema.ts";
+import { byHandRule } from "./by-hand-outcome.ts";
 import { type Act, type Cooldown, type History, noHistory, type OpenBreaker, offender } from "./history.ts";
 import type { JournalEvent } from "./journal-event.ts";
 import type { Intent } from "./recovery.ts";
-import { standingBehind, wentOut } from "./remember.ts";
+import { handCooldownMs, standingBehind, wentOut } from "./remember.ts";
 
 // What the journal says of the signals that went out: limits, the breaker and cooldowns count on over a restart.
 
@@ -26,8 +27,7 @@ const fewest = 1_000;
 /** One event more. `keepMs`: how far back acts count. */
 export function followPast(past: Past, event: JournalEvent, keepMs: number): void {
   const { target } = event;
-  // A person decided: that counts for no limit.
-  if (target === null || event.by !== undefined) return;
+  if (target === null) return;
   if (event.event === "intent") followSent(pastOf(past, target), event, keepMs);
   if (event.event === "breaker") {
     const { code, facts } = event.reason;
@@ -99,8 +99,10 @@ export function historyFrom(past: Past, target: string, rules: readonly Pick<Rul
   if (own === undefined) return noHistory;
   const sent = [...own.sent.values()].toSorted((one, other) => one.act.atMs - other.act.atMs);
   const cooldowns = sent.flatMap(({ act: { rule, atMs }, lineage, locks }): Cooldown[] => {
-    const ms = rules.find(({ name }) => name === rule)?.cooldown;
+    const ms = rule === byHandRule ? handCooldownMs : rules.find(({ name }) => name === rule)?.cooldown;
     return ms === undefined ? [] : [{ rule, atMs, untilMs: atMs + ms, lineage, locks }];
   });
-  return { ...noHistory, acts: sent.map(({ act }) => act), cooldowns, breaker: own.breaker };
+  // A person decided: that counts for no limit.
+  const acts = sent.flatMap(({ act }) => (act.rule === byHandRule ? [] : [act]));
+  return { ...noHistory, acts, cooldowns, breaker: own.breaker };
 }

@@ -1,6 +1,6 @@
 import type { Rule } from "../config/schema.ts";
 import type { Action } from "./decision.ts";
-import type { Incident } from "./history.ts";
+import { type Incident, untilRetryMs } from "./history.ts";
 import { isIdle, type Session } from "./session.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 
@@ -8,8 +8,11 @@ import { spokenDuration } from "./spoken-duration.ts";
 export type Rung =
   | Readonly<{ kind: "do"; step: number; action: Action; skippedCancel: boolean }>
   | Readonly<{ kind: "wait"; step: number; inMs: number; action: Action }>
-  /** `cancelUseless`: the only steps left are cancels, and nothing runs that could be cancelled. */
-  | Readonly<{ kind: "done"; step: number; cancelUseless: boolean }>;
+  /**
+   * `cancelUseless`: the only steps left are cancels, and nothing runs that could be cancelled. `retryMs`: the server denied it,
+   * and then it is tried again.
+   */
+  | Readonly<{ kind: "done"; step: number; cancelUseless: boolean; retryMs: number | null }>;
 
 /** The rung to stand on at this moment: waits that are over and cancels that would do nothing are passed. */
 export function rungAt(rule: Rule, incident: Incident, session: Session, atMs: number): Rung {
@@ -31,7 +34,8 @@ export function rungAt(rule: Rule, incident: Incident, session: Session, atMs: n
     }
     return { kind: "do", step, action: here, skippedCancel };
   }
-  return { kind: "done", step: rule.steps.length, cancelUseless: skippedCancel };
+  const retryMs = untilRetryMs(incident, atMs);
+  return { kind: "done", step: rule.steps.length, cancelUseless: skippedCancel, retryMs };
 }
 
 function nextAction(rule: Rule, step: number): Action {

@@ -54,8 +54,18 @@ export function newsOfDecision(decision: Decision): News | null {
   }
 }
 
-/** `last`: the rule has no further step. */
-export function newsOfOutcome(decision: Decision, outcome: Outcome, last: boolean, alreadyTold: boolean): News | null {
+/** After so many refusals in a row people are told that it cannot be hit. */
+const manyRefusals = 10;
+
+/**
+ * `last`: the rule has no further step. `told`: what people heard of it last. `refusals`: so often in a row it was not what had
+ * been judged any more.
+ */
+export function newsOfOutcome(
+  decision: Decision,
+  outcome: Outcome,
+  { last, told, refusals }: Readonly<{ last: boolean; told: string | null; refusals: number }>,
+): News | null {
   const subject = subjectText(decision);
   const done = `${decision.action} of ${subject}`;
   switch (outcome.kind) {
@@ -66,20 +76,29 @@ export function newsOfOutcome(decision: Decision, outcome: Outcome, last: boolea
         text: `${done}: ${outcome.text}`,
       };
     case "gone":
-      return alreadyTold ? { phase: "resolved", told: "gone", text: `${subject}: ${outcome.text}` } : null;
+      return told !== null ? { phase: "resolved", told: "gone", text: `${subject}: ${outcome.text}` } : null;
     case "changed":
-      return null;
+      return refusals === manyRefusals
+        ? { phase: "changed", told: "changed", text: elusiveText(decision, outcome) }
+        : null;
     case "survived":
       return last
         ? { phase: "changed", told: "survived", text: `${done}: ${outcome.text}; it needs a person now` }
         : null;
     case "denied":
+      // It is tried again after a while: people know.
+      return told === "denied" ? null : { phase: "changed", told: "denied", text: `${done}: ${outcome.text}` };
     case "failed":
     case "unknown":
       return { phase: "changed", told: outcome.kind, text: `${done}: ${outcome.text}` };
     default:
       return unreachable(outcome.kind);
   }
+}
+
+function elusiveText(decision: Decision, { text }: Outcome): string {
+  const often = `it keeps changing; ${manyRefusals} times in a row it was not what the rule had judged any more`;
+  return `${subjectText(decision)} cannot be hit safely: ${often} when the ${decision.action} was to go out, and nothing was sent; Lockwarden goes on trying. The last time: ${text}`;
 }
 
 /** The lock is free, and what the rule is there for does not work all the same. */

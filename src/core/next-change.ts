@@ -1,6 +1,6 @@
 import { openBreaker } from "./breaker.ts";
 import type { Decision, LimitCode } from "./decision.ts";
-import { type History, offender } from "./history.ts";
+import { type History, offender, untilRetryMs } from "./history.ts";
 import { victimOf } from "./lazy-decision.ts";
 import { msUntilRoom } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
@@ -21,10 +21,15 @@ export function nextChangeMs(decisions: readonly Decision[], history: History, c
     rooms.set(key, known);
     return known;
   };
+  const retryMs = ({ incident }: Decision): number => {
+    const known = history.incidents.get(incident);
+    return (known === undefined ? null : untilRetryMs(known, atMs)) ?? Number.POSITIVE_INFINITY;
+  };
   for (const decision of decisions) {
     if (decision.kind === "wait") next = Math.min(next, decision.inMs);
     if (decision.kind !== "spare") continue;
     if (decision.limit !== undefined) next = Math.min(next, roomMs(decision.limit, decision));
+    if (decision.by === "done") next = Math.min(next, retryMs(decision));
     if (decision.by === "cooldown") for (const { untilMs } of cooldowns) next = Math.min(next, untilMs - atMs);
   }
   return Math.max(0, next);

@@ -1,5 +1,6 @@
 import type { Config, Mode } from "../config/schema.ts";
 import { openBreaker, openText } from "./breaker.ts";
+import { byHandRule } from "./by-hand-outcome.ts";
 import type { ActDecision, Decision, LimitCode, Reason, SpareBy } from "./decision.ts";
 import { guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
@@ -160,7 +161,7 @@ function onRung(judged: Judged): Decision | null {
     }
     case "done": {
       if (!rung.cancelUseless)
-        return decisionOn(judged, { kind: "spare", by: "done" }, amending(judged, "done", "the rule's steps are over"));
+        return decisionOn(judged, { kind: "spare", by: "done" }, amending(judged, "done", doneText(rung.retryMs)));
       const text = "a cancel does nothing to an idle session, and the rule has no terminate";
       return decisionOn(judged, { kind: "spare", by: "idle" }, amending(judged, "cancel-useless", text));
     }
@@ -169,6 +170,11 @@ function onRung(judged: Judged): Decision | null {
     default:
       return unreachable(rung);
   }
+}
+
+function doneText(retryMs: number | null): string {
+  if (retryMs === null) return "the rule's steps are over";
+  return `the server denied it to our role; it is tried again in ${spokenDuration(retryMs)}, or after a reload`;
 }
 
 /** A notify step sends nothing to the server: it needs no guard, and no mode or limit holds it back. */
@@ -223,8 +229,12 @@ function cooling(
   return {
     by: "cooldown",
     code: "cooldown",
-    text: `it became the blocker after an act of rule ${cooldown.rule}; cooldown for another ${left}`,
+    text: `it became the blocker after an act ${actorText(cooldown)}; cooldown for another ${left}`,
   };
+}
+
+function actorText({ rule }: Pick<Cooldown, "rule">): string {
+  return rule === byHandRule ? rule : `of rule ${rule}`;
 }
 
 type MayBeSuccessor = (finding: Finding, cooldown: Cooldown) => boolean;

@@ -12,8 +12,10 @@ import {
   lineageKey,
   offender,
   onServer,
+  retried,
   subjectKey,
   unopened,
+  untilRetryMs,
 } from "./history.ts";
 import { blockedMs } from "./lock-condition.ts";
 import { standIn } from "./prepared.ts";
@@ -113,6 +115,7 @@ function incidentsNow(before: History, snapshot: Snapshot, evaluation: Evaluatio
     if (kept === undefined) now.set(key, { ...unopened(rule, subject, snapshot.atMs), matched: true });
     else if (!kept.matched) now.set(key, { ...afterRest(kept), stepSinceMs: snapshot.atMs, matched: true });
     else if (kept.halted === true) now.set(key, afterRest(kept));
+    else if (untilRetryMs(kept, snapshot.atMs) === 0) now.set(key, retried(kept, snapshot.atMs));
   };
   for (const { rule, key, incident, inMs, excepted, halted } of findings) {
     if (inMs === 0 && excepted === null && !halted) meet(rule.rule.name, key, incident);
@@ -133,7 +136,8 @@ function presentNow(snapshot: Snapshot, { keys, untouchables }: Evaluation): Rea
 /** The rule's hours have come again: from its first step on; who was told of what stays known. */
 function afterRest(incident: Incident): Incident {
   if (incident.halted !== true) return incident;
-  return { ...incident, step: 0, cancelled: false, failures: 0, halted: false };
+  const { denied: _denied, ...rest } = incident;
+  return { ...rest, step: 0, cancelled: false, failures: 0, halted: false };
 }
 
 /** Whoever queues behind a successor becomes one. */
@@ -189,6 +193,14 @@ export function aftermathOf(
 
 export function cooldownAfter(decision: Decision, rule: CompiledRule["rule"], atMs: number): Cooldown {
   return { rule: decision.rule, atMs, untilMs: atMs + rule.cooldown, ...standingBehind(decision.evidence) };
+}
+
+/** A person's act is no rule's: its successors have what is usual. */
+export const handCooldownMs = 30_000;
+
+/** After an act by hand rules leave its successors alone for a while. */
+export function cooldownByHand({ evidence, rule }: Decision, { tookMs }: Outcome, atMs: number): Cooldown {
+  return { rule, atMs, untilMs: atMs + tookMs + handCooldownMs, ...standingBehind(evidence) };
 }
 
 /** Whoever stood behind the victim, and for what. */
@@ -249,17 +261,18 @@ function stepAfter(
   atMs: number,
 ): Incident | null {
   const step = decision.step + 1;
-  const onward = { ...incident, step, stepSinceMs: atMs, done: step >= rule.steps.length };
+  const onward = { ...incident, step, stepSinceMs: atMs, done: step >= rule.steps.length, refusals: 0 };
   if (decision.action === "notify") return onward;
   switch (outcome.kind) {
     case "released":
     case "gone":
       return null;
     case "changed":
-      return incident; // it is judged anew
+      // It is judged anew.
+      return { ...incident, refusals: (incident.refusals ?? 0) + 1 };
     case "denied":
-      // What the role may not do now, it may not do with the next step either.
-      return { ...onward, step: rule.steps.length, done: true };
+      // What the role may not do now, it may not do with the next step either; it is tried again after a while.
+      return { ...onward, step: rule.steps.length, done: true, denied: { step: decision.step, atMs } };
     case "failed": {
       // Nothing was sent, and there is no further step: what was in the way may be gone at a later look.
       const failures = (incident.failures ?? 0) + 1;

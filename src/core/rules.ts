@@ -3,7 +3,7 @@ import { type Activity, activeHours } from "./active-window.ts";
 import { ageConditions, type Condition, type Patterns, type Subject, sessionConditions } from "./condition.ts";
 import { type CountedWaiters, countedWaiters } from "./counted-waiters.ts";
 import { heldLocks } from "./held-locks.ts";
-import { type History, type Incident, incidentKey, onServer, subjectKey } from "./history.ts";
+import { type History, type Incident, incidentKey, isOver, onServer, subjectKey } from "./history.ts";
 import { lockConditions, matchingWait } from "./lock-condition.ts";
 import { preparedConditions, standIn } from "./prepared.ts";
 import { ruleIndex } from "./rule-index.ts";
@@ -152,10 +152,14 @@ function begunWith({ incidents }: History, resting: readonly CompiledRule[]): Be
 }
 
 /** A decision would rest on a look without locks. */
-function wantsLocks(findings: readonly Finding[], { waits, contended }: Snapshot, { incidents }: History): boolean {
+function wantsLocks(
+  findings: readonly Finding[],
+  { waits, contended, atMs }: Snapshot,
+  { incidents }: History,
+): boolean {
   if (waits !== null) return false;
   const isDue = ({ inMs, halted, incident }: Finding) =>
-    inMs === 0 && !halted && incidents.get(incident)?.done !== true;
+    inMs === 0 && !halted && !isOver(incidents.get(incident), atMs);
   return contended || findings.some(isDue);
 }
 /** What a rule is about by itself needs no other one that only tells of it. */

@@ -8,8 +8,10 @@ import {
   stepsOf,
 } from "../core/by-hand.ts";
 import type { Outcome, OutcomeKind, Signal } from "../core/decision.ts";
+import type { Cooldown } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { subjectText } from "../core/news.ts";
+import { cooldownByHand, wentOut } from "../core/remember.ts";
 import type { Session } from "../core/session.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { unreachable } from "../core/unreachable.ts";
@@ -41,6 +43,8 @@ export type HandContext = Readonly<{
   now(): Date;
   /** One line per step, for the log. */
   report(level: "info" | "warn", facts: object, text: string): void;
+  /** For a daemon, whose rules then leave the successors alone; a later one learns of it from the journal. */
+  heed?(cooldown: Cooldown): void;
   /** The daemon, or the command, stops: what has begun is seen to its end. */
   signal: AbortSignal;
   /** Whoever asked has gone: no further step begins. */
@@ -107,7 +111,7 @@ type Rung = Readonly<{
 async function take(
   { action, step, skippedCancel, asked: { by, lift } }: Rung,
   { snapshot, session }: Readonly<{ snapshot: Snapshot; session: Session }>,
-  { settings, link, write, newId, now, report, signal }: HandContext,
+  { settings, link, write, newId, now, report, heed, signal }: HandContext,
 ): Promise<Outcome> {
   const { digest, protect, verifyMs, target } = settings;
   const protectMaintenance = protect.maintenance && !lift;
@@ -130,6 +134,7 @@ async function take(
   const carried = await execute(decision, context);
   if ("spared" in carried) throw new Error("an act by hand has no probe, and was spared by one");
   const { outcome } = carried;
+  if (wentOut(outcome.kind)) heed?.(cooldownByHand(decision, outcome, snapshot.atMs));
   const facts = { by, action, pid: session.pid, sessionId: session.sessionId, user: session.user };
   const level = outcome.kind === "released" ? "info" : "warn";
   const text = `by hand, for ${by}: ${action} of ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`;

@@ -40,7 +40,7 @@ export async function answerByHand({ message, watched, signal }: Asking, kit: Ha
     const turns = await inTurns(watch, signal);
     const report = (level: "info" | "warn", facts: object, text: string) =>
       log[level]({ target: name, ...facts }, text);
-    return await actByHand({ ...asked, by }, { ...turns, write, newId, now, report, left: signal });
+    return await actByHand({ ...asked, by }, { ...turns, write, newId, now, report, heed: watch.heed, left: signal });
   } catch (error) {
     return { outcome: "unreachable", text: `${failureText(error)}; nothing was sent`, steps: [] };
   }

@@ -1,5 +1,5 @@
 import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
-import { type History, type Incident, wasTold } from "../core/history.ts";
+import type { History, Incident } from "../core/history.ts";
 import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
 import { nextText } from "../core/ladder.ts";
@@ -10,7 +10,6 @@ import { aftermathOf, afterProbe, enter, withSent } from "../core/remember.ts";
 import { type CompiledRule, evaluate } from "../core/rules.ts";
 import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
 import { unruledRoots } from "../core/unruled.ts";
-import { isUntouchable } from "../core/untouchable.ts";
 import { afterSending, afterVerifying } from "../core/verifying.ts";
 import type { Link } from "../engines/engine.ts";
 import { begin, type Carried, type Gate, NotJournalled, type OpenAct } from "../executor.ts";
@@ -21,12 +20,14 @@ import { lookSentence } from "./look-sentence.ts";
 import type { OpenActs } from "./open-acts.ts";
 import type { TickedLook } from "./recorder.ts";
 import type { Settings } from "./settings.ts";
+import { type Bundles, type Together, tellEnded, together } from "./together.ts";
 
 /** What one target's watcher keeps from look to look. */
 export type Memory = {
   history: History;
   /** Acts of earlier looks whose outcome is not known yet. */
   readonly open: OpenActs;
+  bundles?: Bundles;
 };
 
 export type TickContext = Readonly<{
@@ -75,6 +76,7 @@ type Looking = TickContext &
   Readonly<{
     /** The memory's own, changed in place: with a copy for each of many decisions a storm would take minutes. */
     incidents: Map<string, Incident>;
+    together: Together;
     /** The server's clock now, in ms. */
     clock(): number;
   }>;
@@ -98,7 +100,8 @@ export async function tick(given: TickContext): Promise<TickResult> {
   const { decisions, history } = judge(seen, before, { rules: settings.rules, circumstances });
   const incidents = new Map(history.incidents);
   memory.history = { ...history, incidents };
-  const context: Looking = { ...given, incidents, clock: () => snapshot.atMs + performance.now() - lookedAt };
+  const clock = (): number => snapshot.atMs + performance.now() - lookedAt;
+  const context: Looking = { ...given, incidents, together: together(given), clock };
   tellEnded(before, context);
   const show = decisions.some(leavesTrace) ? await queryText(settings.queryText) : () => null;
   const judgements: Judgement[] = [];
@@ -111,6 +114,7 @@ export async function tick(given: TickContext): Promise<TickResult> {
       judgements.push(judgement ?? { decision, outcome: null });
     }
   } finally {
+    context.together.tell();
     // A connection that is lost over an act makes this look no less telling.
     const left = decisions.slice(judgements.length).map((decision) => ({ decision, outcome: null }));
     context.record?.({ snapshot, circumstances, judgements: [...judgements, ...left], freedom: before.freedom });
@@ -211,7 +215,7 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
   const { settings, link, gate, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
   const before = context.incidents.get(decision.incident);
-  const told = before !== undefined && before.told !== null && before.unheard !== true;
+  const told = before === undefined || before.unheard === true ? null : before.told;
   let carried: Carried | Readonly<{ open: OpenAct }>;
   try {
     carried = await begin(decision, {
@@ -245,7 +249,8 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
   return { decision, outcome };
 }
 
-type Saying = Readonly<{ told: boolean; context: Looking }>;
+/** `told`: what people heard of it last. */
+type Saying = Readonly<{ told: string | null; context: Looking }>;
 
 /** In the log, and told where it is news. `last`: the rule has no further step. */
 function say(
@@ -258,7 +263,8 @@ function say(
     factsOf(decision, outcome),
     `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
   );
-  const news = newsOfOutcome(decision, outcome, last, told);
+  const refusals = context.incidents.get(decision.incident)?.refusals ?? 0;
+  const news = newsOfOutcome(decision, outcome, { last, told, refusals });
   if (news !== null) publish(news, decision, outcome, context);
 }
 
@@ -319,10 +325,12 @@ async function observe(decision: Decision, { journal, newId, now, settings }: Ti
 }
 
 function publish(news: News, decision: Decision, outcome: Outcome | null, context: Looking): void {
-  const { incidents, settings, newId, now } = context;
+  const { incidents, settings, leader, newId, now } = context;
+  // How an act ended is told at once, and of each: limits keep these few.
+  const bundle = leader && outcome === null ? context.together.take(news, decision) : null;
   const incident = incidents.get(decision.incident);
-  if (incident !== undefined) incidents.set(incident.key, { ...incident, told: news.told, unheard: !context.leader });
-  if (!context.leader) return; // followers write down and do not tell
+  if (incident !== undefined) incidents.set(incident.key, toldNow(incident, news, { leader, bundle }));
+  if (!leader || bundle !== null) return; // followers write down and do not tell
   const rule = settings.rules.find((one) => one.rule.name === decision.rule)?.rule;
   const at = now().toISOString();
   const { phase, text } = news;
@@ -333,30 +341,12 @@ function publish(news: News, decision: Decision, outcome: Outcome | null, contex
   context.tell({ ...about, decision, outcome, text, ...(details.length > 0 && { details }) }, rule?.notify);
 }
 
-/** People who were told that somebody is stuck are told when it ended by itself. */
-function tellEnded(before: History, context: TickContext): void {
-  const { memory, settings, newId, now } = context;
-  for (const incident of before.incidents.values()) {
-    if (memory.history.incidents.has(incident.key) || !wasTold(incident)) continue;
-    const channels = settings.rules.find((one) => one.rule.name === incident.rule)?.rule.notify;
-    const what = isUntouchable(incident.subject) ? "it blocks nobody any more" : "the transaction ended";
-    const text = `rule ${incident.rule}: ${what}`;
-    const at = now().toISOString();
-    if (!context.leader) continue;
-    context.tell(
-      {
-        id: newId(),
-        incident: incident.key,
-        phase: "resolved",
-        at,
-        target: settings.target.name,
-        decision: null,
-        outcome: null,
-        text,
-      },
-      channels,
-    );
-  }
+function toldNow(
+  { together: _before, ...incident }: Incident,
+  { told }: News,
+  { leader, bundle }: Readonly<{ leader: boolean; bundle: string | null }>,
+): Incident {
+  return { ...incident, told, unheard: !leader, ...(bundle !== null && { together: bundle }) };
 }
 
 function factsOf(decision: Decision, outcome: Outcome): object {

@@ -1,10 +1,11 @@
 import type { Target } from "../config/schema.ts";
 import { carryOver, type DropCause, dropAll } from "../core/carry-over.ts";
-import { afterReconnect, afterTakeover, type History } from "../core/history.ts";
+import { afterReconnect, afterTakeover, type Cooldown, type History } from "../core/history.ts";
 import { type Engine, type Link, LinkLost, type Missing } from "../engines/engine.ts";
 import type { Gate } from "../executor.ts";
 import type { Notice } from "../notify/channel.ts";
 import type { Absence } from "./absence.ts";
+import { type Asked, createAskers } from "./askers.ts";
 import { backoffMs, longestBackoffMs } from "./backoff.ts";
 import { sayDropped } from "./dropped.ts";
 import { countdown, type Due, firstLook, sooner, untilPoll } from "./due.ts";
@@ -82,16 +83,13 @@ export type Watch = Readonly<{
   retire(cause: DropCause): Promise<void>;
   /** What it knows by now. */
   history(): History;
+  /** A person has acted: rules leave the successors alone. */
+  heed(cooldown: Cooldown): void;
 }>;
 
 /** More than an engine waits, past statement_timeout, before it gives up a network that has swallowed a statement. */
 const silenceMs = 4_000;
 const looksAgain = "looks succeed again";
-
-export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
-type Asker = Readonly<{ resolve(answer: Promise<Asked>): void; reject(error: unknown): void }>;
-/** `ask` rejects when the look that it needs fails. */
-type Question = Readonly<{ ask(interlude: Interlude): Promise<void>; reject(error: unknown): void }>;
 
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
@@ -114,8 +112,6 @@ export function watch(context: WatchContext): Watch {
   let followUp = countdown(Number.POSITIVE_INFINITY);
   let state: Standing = { connected: false, leader: false, sentence: "not connected yet", server: null };
   let lastLookAt: number | null = null;
-  const asked: Asker[] = [];
-  const questions: Question[] = [];
   let back = looksAgain;
   let woken = false;
 
@@ -126,6 +122,7 @@ export function watch(context: WatchContext): Watch {
     pulse.expect(name, performance.now() + afterMs + target.statement_timeout + othersMs);
   };
   const rest = createRest({ idle, expect });
+  const askers = createAskers(rest.ring);
 
   /** The settings for what begins now: what was begun under others goes on only where its rule is the same. */
   const adopt = (): Settings => {
@@ -145,7 +142,7 @@ export function watch(context: WatchContext): Watch {
 
   /** One look; counts down to the next. */
   const lookOnce = async (link: Link): Promise<Due> => {
-    const answering = asked.splice(0);
+    const answering = askers.takeLooks();
     try {
       await context.journal.mend();
       await lead(link);
@@ -181,7 +178,7 @@ export function watch(context: WatchContext): Watch {
     }
   };
   const answerQuestions = async (link: Link): Promise<void> => {
-    for (let next = questions.shift(); next !== undefined; next = questions.shift()) {
+    for (let next = askers.nextQuestion(); next !== null; next = askers.nextQuestion()) {
       expect(0);
       const current = adopt();
       const { history } = memory;
@@ -210,7 +207,7 @@ export function watch(context: WatchContext): Watch {
     words.sentence(sentence);
   };
   const untilNext = ({ nextMs, lookedAt }: TickResult): Due => {
-    if (asked.length > 0) return () => 0;
+    if (askers.wantLook()) return () => 0;
     // A millisecond more than the threshold: a timer that fires early would look once in vain.
     const changeMs = nextMs === 0 ? 0 : nextMs + 1 - (performance.now() - lookedAt);
     followUp = countdown(Math.min(settings().shortestThresholdMs, changeMs));
@@ -282,7 +279,7 @@ export function watch(context: WatchContext): Watch {
           await readyToProbe(link);
         }
         woken = false;
-        if (asked.length === 0 && due() > 0) {
+        if (!askers.wantLook() && due() > 0) {
           if (follows) due = await standBy(link, due);
           if (due() > 0) continue;
         }
@@ -312,16 +309,13 @@ export function watch(context: WatchContext): Watch {
     }
     absence.rest();
     pulse.forget(name);
-    abandonAskers(new Error(`target ${name} is not watched any more`));
-  };
-  const abandonAskers = (error: unknown): void => {
-    for (const one of [...asked.splice(0), ...questions.splice(0)]) one.reject(error);
+    askers.abandon(new Error(`target ${name} is not watched any more`));
   };
   const away = async (error: unknown): Promise<void> => {
     const text = failureText(error);
     state = { ...state, sentence: text };
     absence.fails(text, settings().target.away_for);
-    abandonAskers(error);
+    askers.abandon(error);
     const pauseMs = backoffMs(failures, error);
     failures = Math.min(failures + 1, 10);
     await rest.until(countdown(pauseMs), open.due);
@@ -339,6 +333,9 @@ export function watch(context: WatchContext): Watch {
       };
     },
     history: () => memory.history,
+    heed: (one) => {
+      memory.history = { ...memory.history, cooldowns: [...memory.history.cooldowns, one] };
+    },
     retire: async (cause) => {
       const { leader } = state;
       retiring.abort(new Error(`target ${name} is not watched any more`));
@@ -346,16 +343,8 @@ export function watch(context: WatchContext): Watch {
       const rules = inForce.rules.map(({ rule }) => rule);
       sayDropped(dropAll(memory.history, rules, cause), { ...context, target: name, leader });
     },
-    lookNow: () =>
-      new Promise((resolve, reject) => {
-        asked.push({ resolve, reject });
-        rest.ring();
-      }),
-    between: (ask) =>
-      new Promise((resolve, reject) => {
-        questions.push({ ask: async (interlude) => resolve(await ask(interlude)), reject });
-        rest.ring();
-      }),
+    lookNow: askers.lookNow,
+    between: askers.between,
     wake: () => {
       woken = true;
       rest.ring();

@@ -109,6 +109,34 @@ test("commands by hand need no leadership: neither through a follower nor beside
   await stop(leader);
 });
 
+test("whoever gets the lock of a session that a person ended has a cooldown: no rule acts on it at once", async () => {
+  const rule = `{name: heirs, match: {state: idle in transaction, idle_for: 200ms, blocks: {tables: [public.user_session]}, applications: [heir]}, steps: [terminate]}`;
+  const here = await place(
+    `mode: enforce\nverify_for: 1s\ntargets: [{name: app, url: "${service.url}", poll: 200ms}]\nrules: [${rule}]\n`,
+  );
+  const daemon = await running(here);
+  const victim = await called(service, "web-1");
+  const heir = await called(service, "heir");
+  const last = await called(service, "web-2");
+  await abandon(victim.client, 7);
+  await heir.client.query("begin");
+  const inherited = logIn(heir.client, 7);
+  await heir.shows("wait_event_type = 'Lock'");
+  const login = logIn(last.client, 7);
+  await last.shows("wait_event_type = 'Lock'");
+  const ended = await run(here, "kill", victim.handle, "--yes");
+  assert.equal(ended.code, 0, ended.err);
+  await inherited;
+  await eventually(() => daemon.said().includes("is spared (cooldown)"));
+  assert.ok(await heir.isThere());
+  const explained = await run(here, "explain");
+  assert.match(explained.out, /somebody has acted by hand: who came to block its lock since is left alone/);
+  assert.deepEqual(await briefs(here), ["intent by hand", "released"]);
+  await heir.client.query("rollback");
+  await login;
+  await stop(daemon);
+});
+
 test("while a kill waits for its proof the daemon goes on: a rule frees somebody else in between", async () => {
   const here = await place(config({ mode: "enforce", poll: "1s", verify: "10s" }));
   const daemon = await running(here);

@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
-import { appendFile, chmod, mkdir, open, rm, writeFile } from "node:fs/promises";
+import { appendFile, chmod, copyFile, mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { parse } from "yaml";
+import { configSchema } from "../../src/config/schema.ts";
+import { type DropCause, droppedText } from "../../src/core/carry-over.ts";
+import { unopened } from "../../src/core/history.ts";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { assertClean, assertEnded } from "../support/clean-output.ts";
 import { lockwarden, ordinaryUser, type Place, place, throughShell } from "../support/lockwarden.ts";
+import { assertPlain, nastyNames } from "../support/nasty.ts";
 import { act, evidence, intent, outcome, outcomeOf, session } from "../support/notice-samples.ts";
 import { stuckRule } from "../support/stuck-login.ts";
 
@@ -21,7 +26,11 @@ async function journalled(events: readonly (JournalEvent | string)[]): Promise<P
 
 const history = (here: Place, ...words: string[]) => lockwarden(["history", "--config", here.config, ...words]);
 
-function live(event: "start" | "paused" | "resumed" | "breaker", at: string, text: string): JournalEvent {
+function live(
+  event: "start" | "reload" | "paused" | "resumed" | "breaker" | "away" | "back",
+  at: string,
+  text: string,
+): JournalEvent {
   return { v: 1, id: `${event} ${at}`, at, target: null, event, reason: { code: event, text, facts: {} } };
 }
 
@@ -93,6 +102,109 @@ test("--last, --since, --target, --rule and --all choose, and together", async (
     const ended = await history(here, ...words);
     assert.equal(ended.code, 2);
     assert.ok(ended.err.startsWith(`lockwarden history: ${said}`), ended.err);
+  }
+});
+
+/** As a reload writes it. */
+function dropped(cause: DropCause): JournalEvent {
+  const [rule] = configSchema.parse(parse(config)).rules;
+  assert.ok(rule !== undefined);
+  const incident = unopened(rule.name, "4711 then", 0);
+  const text = droppedText({ incident, rule, before: "terminate", cause });
+  const at = "2026-03-01T06:00:00.000Z";
+  const facts = { rule: rule.name, incident: incident.key, before: "terminate" };
+  return { v: 1, id: cause, at, target: "app", event: "reload", reason: { code: cause, text, facts } };
+}
+
+test("who acted by hand is named, over a crash too", async () => {
+  const byHand = { decision: act({ rule: "by hand" } as object), by: "ann \u001b[2J" };
+  const here = await journalled([
+    { ...intent("a"), ...byHand },
+    { ...outcomeOf("a"), by: byHand.by },
+    { ...intent("b"), ...byHand },
+    recovered,
+    { ...intent("c"), ...byHand },
+  ]);
+  const { out } = await history(here);
+  const lines = out.trimEnd().split("\n");
+  assert.equal(lines.length, 3, out);
+  for (const line of lines) assert.ok(line.includes("app: by hand (ann \\x1b[2J): "), line);
+  const { events } = JSON.parse((await history(here, "--json")).out) as { events: { by: string }[] };
+  assert.deepEqual(new Set(events.map(({ by }) => by)), new Set([byHand.by]));
+});
+
+test("dropped ladders, the breaker, pauses, and targets that were away are told without --all, mere reloads are not", async () => {
+  const causes = ["rule-changed", "rule-removed", "connection-changed", "target-removed"] as const;
+  const at = "2026-03-01T05:00:00.000Z";
+  const own = (event: "breaker" | "away" | "back") => ({ ...live(event, at, `${event} it is`), target: "app" });
+  const reload = live("reload", at, "the config was reloaded");
+  const here = await journalled([
+    reload,
+    { ...reload, id: "r", target: "app" },
+    ...causes.map(dropped),
+    own("breaker"),
+    own("away"),
+    own("back"),
+    live("paused", at, "by ann"),
+    live("resumed", at, "by bob"),
+  ]);
+  const { out } = await history(here);
+  assert.deepEqual(
+    out
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.replace(/^\S+ (.*?: \w+): .*$/, "$1")),
+    [
+      ...causes.map(() => "app: dropped"),
+      "app: breaker",
+      "app: away",
+      "app: back",
+      "every target: paused",
+      "every target: resumed",
+    ],
+  );
+  assert.match(out, /app: dropped: rule stuck-login: the reloaded config changed it; its ladder for session 4711 is/);
+  const ofRule = await history(here, "--rule", "stuck-login");
+  assert.equal(ofRule.out.trimEnd().split("\n").length, causes.length);
+});
+
+test("what the last rotation moved away is told too, and a copy of the journal is not told twice", async () => {
+  const here = await journalled([intent("a"), outcomeOf("a"), intent("b")]);
+  const path = join(here.stateDir, "journal.jsonl");
+  await rename(path, `${path}.1`);
+  const ids = async () => {
+    const { out } = await history(here, "--json");
+    return (JSON.parse(out) as { events: { id: string; outcome: string | null }[] }).events.map(
+      ({ id, outcome: ended }) => `${id} ${ended ?? "open"}`,
+    );
+  };
+  assert.deepEqual(await ids(), ["a released", "b open"]);
+  await writeFile(path, `${JSON.stringify(outcomeOf("b"))}\n${JSON.stringify(intent("c"))}\n`);
+  assert.deepEqual(await ids(), ["a released", "b released", "c open"]);
+  await copyFile(path, `${path}.copy`);
+  assert.deepEqual(await ids(), ["b released", "c open"]);
+});
+
+test("whatever strangers call themselves, history is plain text", async () => {
+  const here = await journalled(
+    nastyNames.flatMap((name, at): JournalEvent[] => {
+      const victim = session({ user: name, application: name, database: name, sessionId: name });
+      const about = { ...intent(`${at}`), target: name, by: name };
+      const reason = { code: "rule-changed", text: name, facts: { rule: name } };
+      return [
+        { ...about, decision: act({ rule: name, evidence: evidence({ victim }) } as object) } as JournalEvent,
+        { ...outcomeOf(`${at}`), outcome: outcome({ text: name }) } as JournalEvent,
+        { v: 1, id: name, at: name, target: name, event: "reload", reason },
+      ];
+    }),
+  );
+  for (const words of [[], ["--all"], ["--json"]]) {
+    const { code, out, err } = await history(here, ...words);
+    assert.equal(code, 0, err);
+    assertPlain(out, `history ${words.join(" ")}`);
+    if (words.includes("--json"))
+      assert.equal((JSON.parse(out) as { events: object[] }).events.length, 2 * nastyNames.length);
+    else assert.equal(out.split("\n").length - 1, 2 * nastyNames.length);
   }
 });
 

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import type { Rule } from "../../src/config/schema.ts";
 import { carryOver, dropAll, droppedText } from "../../src/core/carry-over.ts";
 import type { Outcome } from "../../src/core/decision.ts";
-import { afterTakeover, type History } from "../../src/core/history.ts";
+import { afterReconnect, afterTakeover, type History } from "../../src/core/history.ts";
+import { nextChangeMs } from "../../src/core/next-change.ts";
 import { afterOutcome } from "../../src/core/remember.ts";
 import { sameValue } from "../../src/core/same-value.ts";
 import { brief, judge } from "../support/judge.ts";
@@ -54,6 +55,56 @@ function climber(rule: object) {
     takeOver: () => here.setHistory(afterTakeover(here.history())),
   };
 }
+
+test("a step that our role was denied is taken again after ten minutes, and at once after a reload or a reconnect", () => {
+  const rule = { name: "r", match: { idle_for: "30s" }, steps: ["notify", "terminate"] };
+  const deny = (again: (history: History, rules: readonly Rule[]) => History) => {
+    const judging = judge({ rules: [rule] });
+    const rules = judging.rules.map((one) => one.rule);
+    const look = (later: string) => {
+      const seen = judging.look(snapshot().session(1, { idle: "1m", xact: "1m" }).later(later).build());
+      for (const decision of seen.decisions) {
+        const [one] = rules;
+        const kind = decision.action === "notify" ? "released" : "denied";
+        if (decision.kind !== "act" || one === undefined) continue;
+        judging.setHistory(afterOutcome(judging.history(), decision, outcome(kind), one, seen.circumstances.atMs));
+      }
+      return seen;
+    };
+    look("0s");
+    assert.deepEqual(look("1s").decisions.map(brief), ["act terminate 1"]);
+    const still = look("10m");
+    assert.deepEqual(still.decisions.map(brief), ["spare done 1"]);
+    assert.match(
+      still.decisions[0]?.reason.text ?? "",
+      /the server denied it to our role; it is tried again in 1 s, or/,
+    );
+    assert.equal(nextChangeMs(still.decisions, still.history, still.circumstances), 1_000);
+    judging.setHistory(again(judging.history(), rules));
+    return look("601s").decisions.map(brief);
+  };
+  assert.deepEqual(
+    deny((history) => history),
+    ["act terminate 1"],
+  );
+  const early = (again: (history: History, rules: readonly Rule[]) => History) =>
+    deny((history, rules) => {
+      const [[key, incident] = []] = history.incidents;
+      assert.ok(key !== undefined && incident?.denied !== undefined);
+      const just = { ...incident, denied: { ...incident.denied, atMs: incident.denied.atMs + 600_000 } };
+      return again({ ...history, incidents: new Map([[key, just]]) }, rules);
+    });
+  assert.deepEqual(
+    early((history) => history),
+    ["spare done 1"],
+  );
+  assert.deepEqual(
+    early((history, rules) => carryOver(history, rules, rules).history),
+    ["act terminate 1"],
+  );
+  // A reconnect drops the ladder: it begins with its first step.
+  assert.deepEqual(early(afterReconnect), ["act notify 1"]);
+});
 
 test("values are the same whatever the order of their keys, and not when one says more", () => {
   assert.ok(sameValue({ a: [1, { b: 2 }], c: undefined }, { a: [1, { b: 2 }] }));

@@ -77,6 +77,18 @@ test("successors stay in their cooldown; a rule that is gone has none", () => {
   assert.deepEqual(historyFrom(past, "app", []).cooldowns, []);
 });
 
+test("an act by hand counts for no limit, and its successors have their cooldown", () => {
+  const decision = act({ rule: "by hand", evidence: evidence({ at: lookedAt }) } as object);
+  const byHand: JournalEvent = { v: 1, id: "1", at: lookedAt, target: "app", event: "intent", decision, by: "ann" };
+  const { acts, cooldowns } = after(byHand);
+  assert.deepEqual(acts, []);
+  assert.deepEqual(
+    cooldowns.map(({ untilMs, lineage }) => [untilMs, lineage.size]),
+    [[lookedAtMs + 30_000, 2]],
+  );
+  assert.deepEqual(after(byHand, { ...ended("1", "gone"), by: "ann" }).cooldowns, []);
+});
+
 test("an opening that was told is known until its end was told; another target has a past of its own", () => {
   const said = (code: string): JournalEvent => {
     const reason = { code, text: code, facts: { sinceMs: 1, untilMs: 2 } };

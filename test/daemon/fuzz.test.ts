@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import fc from "fast-check";
 import { request } from "../../src/control-socket.ts";
+import { readHandle, readKillStatement } from "../../src/core/handle.ts";
 import { NotRecorded, readLook } from "../../src/recorded-snapshot.ts";
 import { place } from "../support/lockwarden.ts";
 import { eventually } from "../support/servers.ts";
@@ -75,6 +76,86 @@ test("a recorded snapshot with another value anywhere is read or refused with th
     }),
     { numRuns: runs, seed },
   );
+});
+
+const blanks = fc.constantFrom("", " ", "\t\r\n ", "\u00a0", "\u2028", " ".repeat(5_000));
+const pidText = fc.oneof(
+  fc.bigInt({ min: 0n, max: 10n ** 21n }).map(String),
+  fc.constantFrom("-1", "07", "1e3", "0x10", "١٢", "4711", ""),
+);
+const hexText = fc.oneof(
+  fc.bigInt({ min: 0n, max: 2n ** 68n }).map((one) => one.toString(16)),
+  fc.constantFrom("ABC", "1267", "", "g", "-1"),
+);
+const handleText = fc.oneof(
+  pidText,
+  fc.tuple(fc.integer({ min: 1, max: 99 }), fc.integer({ min: 1, max: 99 })).map(([pid, hex]) => `${pid},ab.${hex}`),
+  fc.string({ maxLength: 200, unit: "binary" }),
+  fc
+    .tuple(blanks, pidText, blanks, fc.constantFrom(",", ";", ""), hexText, fc.constantFrom(".", ""), hexText, blanks)
+    .map((parts) => parts.join("")),
+  fc
+    .tuple(fc.bigInt({ min: 1n, max: 2n ** 63n }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }))
+    .map(([pid, start]) => `${pid},${start.toString(16)}.${pid.toString(16)}`),
+);
+
+test("a handle is read as what stands there, or refused in one short line", () => {
+  fc.assert(
+    fc.property(handleText, (text) => {
+      const read = readHandle(text);
+      if (read.kind === "wrong") return assert.ok(read.text.length < 700 && !/\p{Cc}/u.test(read.text), read.text);
+      assert.match(read.pid, /^[1-9][0-9]*$/);
+      if (read.kind === "handle") assert.equal(BigInt(`0x${read.sessionId.split(".")[1]}`), BigInt(read.pid));
+      const said = text.replaceAll(/[ \t\r\n]/g, "").toLowerCase();
+      assert.equal(said, read.kind === "pid" ? read.pid : `${read.pid},${read.sessionId}`);
+    }),
+    { numRuns: runs, seed },
+  );
+});
+
+const statementText = fc.oneof(
+  fc.string({ maxLength: 200, unit: "binary" }),
+  fc
+    .tuple(
+      blanks,
+      fc.constantFrom(
+        "ALTER SYSTEM KILL SESSION",
+        "alter system kill session",
+        "alter\tsystem kill\nsession",
+        "kill",
+        "",
+      ),
+      blanks,
+      fc.constantFrom("'", '"', ""),
+      handleText,
+      fc.constantFrom("'", "''", ""),
+      fc.constantFrom("", " immediate", "immediate", " IMMEDIATE", " immediately", "; drop table t", " -- x"),
+      fc.constantFrom("", ";", " ;\n", ";;", "\u0000"),
+    )
+    .map((parts) => parts.join("")),
+);
+
+test("of a statement nothing but the one kill is read, whole: no word of it is lost, none is added", () => {
+  fc.assert(
+    fc.property(statementText, (text) => {
+      const read = readKillStatement(text);
+      if (typeof read === "string") return assert.ok(read.length < 700 && !/\p{Cc}/u.test(read), read);
+      assert.ok(!read.session.includes("'"));
+      const rest = text
+        .replace(`'${read.session}'`, "?")
+        .replaceAll(/[ \t\r\n]/g, "")
+        .toLowerCase();
+      assert.equal(rest.replace(/;$/, ""), `altersystemkillsession?${read.immediate ? "immediate" : ""}`);
+    }),
+    { numRuns: runs, seed },
+  );
+});
+
+test("what is longer than any handle or kill statement is refused unread, as blanks without end would take for ever", () => {
+  const blank = " ".repeat(1_000);
+  for (const written of [`4711,67a1b2c3.1267${blank}`, `${blank}4711`]) assert.equal(readHandle(written).kind, "wrong");
+  assert.equal(typeof readKillStatement(`alter system kill session '4711,67a1b2c3.1267'${blank}`), "string");
+  assert.equal(typeof readKillStatement(`alter system kill session '4711,67a1b2c3.1267'${blank.slice(500)}`), "object");
 });
 
 const command = fc.oneof(fc.constantFrom("status", "explain", "nope", "__proto__", "constructor", "toString", ""), odd);

@@ -153,6 +153,7 @@ async function freed(t: TestContext, service: LoginService & { major: number }, 
   for (const line of out.trimEnd().split("\n")) JSON.parse(line);
   for (const one of mail.mails) assertMail(one);
   await assertJournal(here, stuck);
+  await assertCommands(here, [["history"], ["history", "--all"], ["history", "--all", "--json"]]);
 }
 
 for (const service of services) {
