@@ -258,7 +258,7 @@ test("of an act by hand it is told whose it was", async () => {
   ]);
   const text = await history(here);
   assertClean(text);
-  assert.match(text.out, /^\S+ app: stuck-login, user ann \(uid 7\)\\x1b\[2J: terminate 4711,\S+ .*: released/);
+  assert.match(text.out, /^\S+ app: stuck-login \(user ann \(uid 7\)\\x1b\[2J\): terminate 4711,\S+ .*: released/);
   const json = JSON.parse((await history(here, "--json")).out) as { events: { by: string }[] };
   assert.deepEqual(
     json.events.map((one) => one.by),

@@ -56,7 +56,9 @@ async function isAlive(pid: number): Promise<boolean> {
 /** The daemon looks on, while this one's outcome is not known. */
 async function isLeftOpen(daemon: Running, pid: number): Promise<void> {
   await eventually("looks go on", () =>
-    daemon.lines().some(({ msg }) => new RegExp(`session ${pid},.* is spared \\(verifying\\)`).test(String(msg))),
+    daemon
+      .lines()
+      .some(({ msg }) => new RegExp(`session ${pid},[^;]* (?:is|are) spared \\(verifying\\)`).test(String(msg))),
   );
 }
 

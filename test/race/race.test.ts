@@ -61,7 +61,7 @@ for (const hitBy of ["cancel", "terminate"] as const) {
       await superuser.query("create role lockwarden login in role pg_read_all_stats, pg_signal_backend");
       await superuser.query("create role app login");
       await superuser.end();
-      const { rows } = await runRound(server, { lengthMs: 20, hitBy, signals: 100, seconds: 15 });
+      const { rows } = await runRound(server, { lengthMs: 5, hitBy, signals: 100, seconds: 15 });
       const share = (way: string) => {
         const { right, wrong } = rows.find((row) => row.way === way) ?? { right: 0, wrong: 0 };
         return { hit: right + wrong, ...shareInterval(wrong, right + wrong) };
