@@ -190,7 +190,10 @@ export const ruleSchema = z.strictObject({
 
 const target = z.strictObject({
   name: name.describe("Names the target in logs, journal and notices; unique."),
-  engine: z.enum(["postgres"]).optional().describe("How to speak to it."),
+  engine: z
+    .enum(["postgres", "opengauss", "gaussdb", "oceanbase"])
+    .optional()
+    .describe("How to speak to it. Left out: by the url's scheme and by what the server says that it is."),
   url: text
     .optional()
     .describe(
@@ -319,7 +322,6 @@ export const notYet: Readonly<Record<string, readonly string[]>> = {
   "": ["http", "digest"],
 };
 export const notYetValues: Readonly<Record<string, readonly string[]>> = {
-  "targets.*.engine": ["opengauss", "gaussdb", "oceanbase"],
   "channels.*.type": ["webhook", "slack", "teams", "pagerduty", "alertmanager", "exec"],
 };
 
