@@ -1,37 +1,36 @@
 import type { LinkLost } from "../engine.ts";
 
-/** One row: column names in capitals, every value the server's own text. */
+/** One row: names of columns in capitals; every value is the server's own text (no Date, no number: both lose digits). */
 export type Row = Readonly<Record<string, string | null>>;
 
-/** Which of the server's views answer to our user. */
+/** What the server says of itself and of this session. */
+export type Server = Readonly<{
+  mode: "oracle" | "mysql";
+  version: string;
+  tenant: string | null;
+  /** Of this session, as the views list it. Never the one of the greeting: that may be a proxy's. */
+  sessionId: string;
+  throughProxy: boolean;
+  /** The ids that SHOW PROCESSLIST and KILL know here are the proxy's own, not the server's. */
+  proxySessionIds: boolean;
+  /** What this user may read here, and this version has. */
+  views: Views;
+}>;
+
 export type Views = Readonly<{
   schedulers: boolean;
   locks: boolean;
-  /** GV$OB_LOCKS has ID3, and with it tells rows and tables apart. */
   lockId3: boolean;
   participants: boolean;
   locations: boolean;
 }>;
 
-/** What is known of the server and of our own session since the connection was opened. */
-export type Server = Readonly<{
-  mode: "oracle" | "mysql";
-  version: string;
-  tenant: string | null;
-  /** Ours, as the server's own views call it. */
-  sessionId: string;
-  throughProxy: boolean;
-  /** The proxy numbers sessions itself: what it lists and kills are not the server's ids. */
-  proxySessionIds: boolean;
-  views: Views;
-}>;
-
-/** One open session on an OceanBase server, with Lockwarden's own settings on it. */
+/** One open session on an OceanBase server. */
 export type Connection = Readonly<{
   server: Server;
   /** Runs one autocommit statement. Throws LinkLost when the connection is gone or silent, else the server's own error. */
   query(sql: string, signal: AbortSignal): Promise<readonly Row[]>;
-  /** Why the connection is gone; null while it is open. */
+  /** Why it is not open any more; null: it is. */
   failure(): LinkLost | null;
   close(): Promise<void>;
 }>;
