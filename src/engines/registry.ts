@@ -1,15 +1,17 @@
 import type { Target } from "../config/schema.ts";
+import { protocolOf } from "../config/target-url.ts";
 import type { Engine } from "./engine.ts";
+import { grants } from "./oceanbase/grants.ts";
 import { postgres } from "./postgres/index.ts";
 
 /** Its driver is loaded when the first such target is connected to. */
 const oceanbase: Engine<Target> = {
   name: "oceanbase",
   connect: async (target, signal) => (await import("./oceanbase/index.ts")).connect(target, signal),
-  grants: (role) => `-- ${role}`,
+  grants,
 };
 
 /** The engine that speaks to this target: `oceanbase` has a protocol of its own, the others recognise each other by what the server says. */
 export function engineFor(target: Pick<Target, "engine" | "url">): Engine<Target> {
-  return target.engine === "oceanbase" ? oceanbase : postgres;
+  return protocolOf(target) === "oceanbase" ? oceanbase : postgres;
 }

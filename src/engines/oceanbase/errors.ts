@@ -50,13 +50,8 @@ function kindOf(said: Said): Classified["kind"] {
 }
 
 function oracleKind(said: Said): Classified["kind"] {
-  switch (said.internal) {
-    case -4174:
-      return "gone";
-    case -5251:
-      return "denied";
-    default:
-  }
+  if (said.internal === -4174) return "gone";
+  if (said.internal === -5251) return "denied";
   // Insufficient privileges; no such table, which is also what a view without a grant is.
   if (said.oracle === 1031 || said.oracle === 942) return "denied";
   return kindOfText(said);
@@ -86,6 +81,8 @@ function losesSession({ oracle, number }: Said): boolean {
 export function isMissing(error: unknown): boolean {
   const said = saidBy(error);
   if (said === null) return false;
+  // -4007: not supported.
+  if (said.internal === -4007) return true;
   // No such table or view; identifier; sequence or package; syntax; privileges; PL/SQL that does not compile.
   if (said.oracle !== null) return [942, 904, 900, 923, 1031, 2289, 6550, 4043].includes(said.oracle);
   return [1146, 1054, 1305, 1064, 1235, 1142, 1143, 1044, 1227, 1049].includes(said.number);
@@ -102,28 +99,42 @@ export function isLockTimeout(error: unknown): boolean {
   return said.oracle === null && [1205, 3572].includes(said.number);
 }
 
-/** The account, its password or its right to log in. */
-export function refusalOf(error: unknown): "password" | "locked" | "session" | "tenant" | "driver" | "full" | null {
+/** Why nobody was let in: the account's password, lock or right, the tenant's name, the driver, or no room. */
+export type Refusal = "password" | "locked" | "session" | "tenant" | "driver" | "full" | null;
+
+export function refusalOf(error: unknown): Refusal {
   const said = saidBy(error);
   if (said === null) return null;
   if (/Oracle tenant for current client driver/iu.test(said.text)) return "driver";
   if (/tenant|cluster not exist/iu.test(said.text) && !/Access denied/iu.test(said.text)) return "tenant";
-  if (said.oracle !== null)
-    return (
-      new Map([
-        [1017, "password"],
-        [28_000, "locked"],
-        [1045, "session"],
-      ] as const).get(said.oracle as 1017) ?? null
-    );
-  return (
-    new Map([
-      [1045, "password"],
-      [3118, "locked"],
-      [1040, "full"],
-      [1203, "full"],
-    ] as const).get(said.number as 1045) ?? null
-  );
+  return said.oracle === null ? mysqlRefusal(said.number) : oracleRefusal(said.oracle);
+}
+
+function oracleRefusal(number: number): Refusal {
+  switch (number) {
+    case 1017:
+      return "password";
+    case 28_000:
+      return "locked";
+    case 1045:
+      return "session";
+    default:
+      return null;
+  }
+}
+
+function mysqlRefusal(number: number): Refusal {
+  switch (number) {
+    case 1045:
+      return "password";
+    case 3118:
+      return "locked";
+    case 1040:
+    case 1203:
+      return "full";
+    default:
+      return null;
+  }
 }
 
 /** One line of it, for people. */
