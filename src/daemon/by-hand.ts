@@ -23,7 +23,7 @@ import type { Settings } from "./settings.ts";
 
 /** What is shown before somebody is asked. */
 export type Found =
-  | Readonly<{ kind: "gone" | "unseen" | "unreachable"; text: string }>
+  | Readonly<{ kind: "gone" | "changed" | "unseen" | "unclear" | "unreachable"; text: string }>
   | Readonly<{ kind: "refused" | "idle"; text: string; picture: Picture }>
   | Readonly<{ kind: "found"; picture: Picture }>;
 
@@ -153,8 +153,11 @@ function notFound(sighting: Exclude<Sighting, { kind: "found" }>, steps: readonl
     case "gone":
       if (steps.length === 0) return { outcome: "gone", text: `${text}; nothing was sent`, steps };
       return { outcome: "released", text: "the session ended after the cancel; nothing more was sent", steps };
+    case "changed":
+      return { outcome: "changed", text: `${text}; nothing was sent`, steps };
     case "unseen":
       return { outcome: "denied", text: `${text}; nothing was sent`, steps };
+    case "unclear":
     case "idle":
       return { outcome: "failed", text: `${text}; nothing was sent`, steps };
     case "refused": {
