@@ -163,8 +163,8 @@ export type Deciding = Readonly<{
   /** Who asked. */
   by: string;
   protectMaintenance: boolean;
-  /** A cancel was passed over, as it would do nothing. */
-  skippedCancel: boolean;
+  /** Why a cancel was passed over; null: none was. */
+  skippedCancel: string | null;
 }>;
 
 /** The one way in which an act comes from a person and not from a rule: it is about the session alone. */
@@ -178,7 +178,7 @@ export function handDecision(
   const waiters = behind.map(({ waiter }) => people.get(waiter)).filter((one) => one !== undefined);
   const names = waiters.map((one) => one.pid ?? handleOf(one));
   const whom = names.length === 0 ? "blocks nobody" : `blocks ${few(names)}`;
-  const skipped = skippedCancel ? "; the cancel is passed over: no statement runs" : "";
+  const skipped = skippedCancel === null ? "" : `; the cancel is passed over: ${skippedCancel}`;
   return {
     kind: "act",
     incident: incidentKey(byHandRule, sessionIdentity(session)),

@@ -27,6 +27,7 @@ export function newsOfDecision(decision: Decision): News | null {
     case "journal":
     case "idle":
     case "no-transaction":
+    case "unable":
       return opened(said(`did not ${decision.action} `));
     case "follower":
       // Only written down: a follower tells nobody.

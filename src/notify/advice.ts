@@ -65,6 +65,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   journal: "The journal cannot be written, and without it nothing is acted on.",
   inactive: "The rule's hours are over.",
   verifying: "A signal is out, and whether it worked is not known yet.",
+  unable: "This server has no way to take that step.",
 };
 
 /** What the reader is to do. */
@@ -125,6 +126,7 @@ function whenSpared(by: SpareBy, victim: Session | Prepared, byHand: ByHand): re
     case "done":
     case "no-transaction":
     case "inactive":
+    case "unable":
       return byHand(victim);
     case "probe":
       return [

@@ -166,7 +166,7 @@ const deciding = {
   config: "digest",
   by: "user dba (uid 1)",
   protectMaintenance: true,
-  skippedCancel: true,
+  skippedCancel: "no statement runs",
 } as const;
 
 test("what a person decided says who, and is guarded by the session alone", () => {
