@@ -86,7 +86,7 @@ test("a server that asks for too few iterations, or for ever, gets no proof", as
 test("the sha256 login of openGauss works at protocol 3.0, in one chunk or byte by byte", async () => {
   for (const dribbles of [false, true]) {
     const { signature, proof } = vectors[10000];
-    const front = await loginServer({ ask: challengeMessage(signature), then: accepting(proof), dribbles });
+    const front = await loginServer({ ask: challengeMessage(signature), reply: accepting(proof), dribbles });
     const open = await logIn(front);
     open.connection.stream.destroy();
     assert.deepEqual(front.talks, [{ protocol: "3.0", passwords: [proof] }]);
@@ -95,14 +95,14 @@ test("the sha256 login of openGauss works at protocol 3.0, in one chunk or byte 
 
 test("a server with another auth_iteration_count is found out by its signature", async () => {
   const { signature, proof } = vectors[2048];
-  const front = await loginServer({ ask: challengeMessage(signature), then: accepting(proof) });
+  const front = await loginServer({ ask: challengeMessage(signature), reply: accepting(proof) });
   (await logIn(front)).connection.stream.destroy();
   assert.deepEqual(front.talks[0]?.passwords, [proof]);
 });
 
 test("the challenge of protocol 3.51 is answered too", async () => {
   const { proof } = vectors[10000];
-  const front = await loginServer({ ask: message("R", 10, 2, salt, token, 10_000), then: accepting(proof) });
+  const front = await loginServer({ ask: message("R", 10, 2, salt, token, 10_000), reply: accepting(proof) });
   (await logIn(front)).connection.stream.destroy();
   assert.deepEqual(front.talks[0]?.passwords, [proof]);
 });
@@ -111,7 +111,7 @@ test("it works over TLS, where the driver attaches to the stream a second time",
   const issued = await certificates.issue("localhost", "IP:127.0.0.1");
   const tls = { cert: await readFile(issued.cert, "utf8"), key: await readFile(issued.key, "utf8") };
   const { signature, proof } = vectors[10000];
-  const front = await loginServer({ ask: challengeMessage(signature), then: accepting(proof), tls });
+  const front = await loginServer({ ask: challengeMessage(signature), reply: accepting(proof), tls });
   const open = await logIn(front, `sslmode=verify-full&sslrootcert=${certificates.file}`);
   assert.equal(open.connection.stream.constructor.name, "TLSSocket");
   open.connection.stream.destroy();
@@ -119,9 +119,9 @@ test("it works over TLS, where the driver attaches to the stream a second time",
 });
 
 test("nothing is sent to a server that does not know the password, and it counts as a wrong one", async () => {
-  const forged = await failure({ ask: challengeMessage("00".repeat(32)), then: () => accepted });
+  const forged = await failure({ ask: challengeMessage("00".repeat(32)), reply: () => accepted });
   assert.deepEqual(forged.talks, [{ protocol: "3.0", passwords: [] }]);
-  const wrong = await failure({ ask: challengeMessage(vectors[10000].signature), then: () => accepted }, "Gauss@124");
+  const wrong = await failure({ ask: challengeMessage(vectors[10000].signature), reply: () => accepted }, "Gauss@124");
   assert.deepEqual(wrong.talks[0]?.passwords, []);
   for (const error of [forged, wrong]) {
     assert.equal(error.kind, "denied");
@@ -136,11 +136,11 @@ test("nothing is sent to a server that does not know the password, and it counts
 });
 
 test("what the server says of a wrong password is told, and counts as one", async () => {
-  const error = await failure({ ask: message("R", 10, 2, salt, token, 10_000), then: () => refusal });
+  const error = await failure({ ask: message("R", 10, 2, salt, token, 10_000), reply: () => refusal });
   assert.equal(error.kind, "denied");
   assert.equal(error.wrongPassword, true);
   assert.match(error.message, /Invalid username\/password,login denied\.$/);
-  const md5 = await failure({ ask: message("R", 5, "salt"), then: () => refusal });
+  const md5 = await failure({ ask: message("R", 5, "salt"), reply: () => refusal });
   assert.equal(md5.wrongPassword, true);
   assert.match(md5.talks[0]?.passwords[0] ?? "", /^md5[0-9a-f]{32}$/);
 });
@@ -167,7 +167,7 @@ test("ways to log in that cannot work are refused with the way out, and no word 
     ["empty", message("R", 10, Buffer.from([0])), /does not know/, /./],
   ];
   for (const [name, ask, said, hint] of table) {
-    const error = await failure({ ask, then: () => accepted });
+    const error = await failure({ ask, reply: () => accepted });
     assert.equal(error.kind, "refused", name);
     assert.equal(error.wrongPassword, false, name);
     assert.match(error.message, said, name);

@@ -16,7 +16,7 @@ export type LoginScript = Readonly<{
   /** The bytes after the startup message. */
   ask: Buffer;
   /** The bytes after the password message; left out: it waits for ever. */
-  then?: (password: string) => Buffer;
+  reply?: (password: string) => Buffer;
   /** Chunks of one byte each. */
   dribbles?: boolean;
   /** Answers an SSLRequest with yes, by this certificate. */
@@ -68,7 +68,7 @@ export async function loginServer(script: LoginScript): Promise<LoginServer> {
       if (bytes[0] !== 0x70) return;
       const password = bytes.toString("utf8", 5, bytes.length - 1);
       passwords.push(password);
-      if (script.then !== undefined) say(script.then(password));
+      if (script.reply !== undefined) say(script.reply(password));
     });
     say(script.ask);
   };
