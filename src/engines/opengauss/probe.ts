@@ -54,6 +54,7 @@ function isStuck(error: unknown, waitedLong: boolean): boolean {
   return code === lockNotAvailable || code === lockWaitTimeout || (code === cancelled && waitedLong);
 }
 
+type Seen = Readonly<{ wait: string; since: number; until: number }>;
 type Watch = Readonly<{
   /** Between the first and the last look that saw the present wait. */
   waitedMs(): number;
@@ -65,7 +66,7 @@ const betweenLooksMs = 25;
 function watchWaits(watcher: Connection, sessionId: string, signal: AbortSignal): Watch {
   let ended = false;
   let wake: () => void = () => undefined;
-  let seen: Readonly<{ wait: string; since: number; until: number }> | null = null;
+  let seen = null as Seen | null;
   const watching = (async () => {
     while (!ended && !signal.aborted) {
       const [row] = await watcher.query(waitSql, [sessionId], signal);

@@ -17,14 +17,17 @@ const looks = 3;
 
 /** Ids of sessions that have locks and are hidden from our role; one statement where there are none. */
 export async function hiddenSessions(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
-  let hidden: ReadonlySet<string> | null = null;
-  for (let look = 0; look < looks && hidden?.size !== 0; look++) {
-    const rows = await connection.query(hiddenSql, [], signal);
-    const now = rows.flatMap((row) => row["sessionid"] ?? []);
-    const before: ReadonlySet<string> | null = hidden;
-    hidden = new Set(before === null ? now : now.filter((id) => before.has(id)));
+  let hidden = await readHidden(connection, signal);
+  for (let look = 1; look < looks && hidden.length > 0; look++) {
+    const now = await readHidden(connection, signal);
+    hidden = hidden.filter((id) => now.includes(id));
   }
-  return [...(hidden ?? [])];
+  return hidden;
+}
+
+async function readHidden(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
+  const rows = await connection.query(hiddenSql, [], signal);
+  return rows.flatMap((row) => row["sessionid"] ?? []);
 }
 
 export function hiddenText(count: number): string {
