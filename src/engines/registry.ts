@@ -1,6 +1,6 @@
 import type { Target } from "../config/schema.ts";
 import type { Engine } from "./engine.ts";
-import { postgres } from "./postgres/index.ts";
+import { recognised } from "./recognised.ts";
 
 /** Its driver is loaded when the first such target is connected to. */
 const oceanbase: Engine<Target> = {
@@ -25,5 +25,5 @@ export function engineNamed(name: string): Engine<Target> | null {
 
 /** The engine that speaks to this target: `oceanbase` has a protocol of its own, the others recognise each other by what the server says. */
 export function engineFor(target: Pick<Target, "engine" | "url">): Engine<Target> {
-  return target.engine === "oceanbase" ? oceanbase : postgres;
+  return target.engine === "oceanbase" ? oceanbase : recognised(target);
 }
