@@ -142,7 +142,15 @@ create view gauss.pg_roles as
          r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolsuper as rolsystemadmin, r.rolconnlimit, r.rolconfig, r.oid,
          (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as rolmonitoradmin
     from pg_catalog.pg_roles as r where r.rolname !~ '^pg_';
-create view gauss.pg_database as select d.*, '${compatibility}'::name as datcompatibility from pg_catalog.pg_database as d;
+create view gauss.pg_database as
+  select d.oid, d.datname, d.datdba, d.encoding, d.datcollate, d.datctype, d.datistemplate, d.datallowconn, d.datconnlimit,
+         d.dattablespace, '${compatibility}'::name as datcompatibility, d.datacl from pg_catalog.pg_database as d;
+create view gauss.pg_namespace as select n.oid, n.nspname, n.nspowner, n.nspacl from pg_catalog.pg_namespace as n where n.nspname <> 'gauss';
+create view gauss.pg_class as
+  select c.oid, c.relname, c.relnamespace, c.reltype, c.reloftype, c.relowner, c.relam, c.relfilenode, c.reltablespace,
+         c.relpages, c.reltuples, c.reltoastrelid, c.relhasindex, c.relisshared, c.relpersistence, c.relkind, c.relnatts,
+         c.relchecks, c.relhasrules, c.relhastriggers, c.relhassubclass, c.relacl, c.reloptions, 'n'::"char" as parttype
+    from pg_catalog.pg_class as c where c.relnamespace <> 'gauss'::regnamespace;
 create view gauss.pg_proc as
   select p.oid, p.proname, 'pg_catalog'::regnamespace::oid as pronamespace, p.proowner, p.prolang, p.prorettype, p.pronargs,
          p.proargtypes, p.proretset, p.provolatile, p.prosecdef, p.proacl

@@ -71,8 +71,13 @@ async function open(building: Building): Promise<OpenGaussDouble> {
   const book = ledger(backend.folder, building.seats, accounts, version.text);
   const compatibility = added["sql_compatibility"]?.value ?? "A";
   const catalog = { file: book.file, version, compatibility, settings: added, unknownSettings: [...unknownSettings] };
-  await admin.query(catalogSql(catalog));
-  await admin.query(functionsSql(version, options.threadPool ?? false));
+  await admin.query("create role gs_role_signal_backend nologin");
+  const sql = [catalogSql(catalog), functionsSql(version, options.threadPool ?? false)].join("\n");
+  await admin.query(sql);
+  // Databases that are made later have it, too.
+  const template = await adminOf(backend, "template1");
+  await template.query(sql);
+  await template.end();
   const answers: string[] = [];
   const listening = await front({ house: houseOf(building, book), accounts, answers, added, tls: options.tls ?? null });
   const double: OpenGaussDouble = {
@@ -120,8 +125,9 @@ function backendSettings(added: Readonly<Record<string, Setting>>): Readonly<Rec
   };
 }
 
-async function adminOf(backend: EmbeddedPostgres): Promise<pg.Client> {
-  const admin = new pg.Client({ connectionString: backend.url(), application_name: "opengauss-double" });
+async function adminOf(backend: EmbeddedPostgres, database = "postgres"): Promise<pg.Client> {
+  const connectionString = backend.url("postgres", database);
+  const admin = new pg.Client({ connectionString, application_name: "opengauss-double" });
   admin.on("error", () => undefined);
   await admin.connect();
   return admin;

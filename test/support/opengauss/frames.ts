@@ -38,18 +38,18 @@ export function reader(socket: Duplex): Reader {
   };
   const cutFrame = (): Frame | null => {
     if (unread.length < 5 || unread.length <= unread.readUInt32BE(1)) return null;
-    const end = 1 + unread.readUInt32BE(1);
-    const frame = { kind: String.fromCharCode(unread[0] ?? 0), body: unread.subarray(5, end) };
-    unread = unread.subarray(end);
+    const size = 1 + unread.readUInt32BE(1);
+    const frame = { kind: String.fromCharCode(unread[0] ?? 0), body: unread.subarray(5, size) };
+    unread = unread.subarray(size);
     return frame;
   };
   return {
     startup: () =>
       until(() => {
         if (unread.length < 8 || unread.length < unread.readUInt32BE(0)) return null;
-        const end = unread.readUInt32BE(0);
-        const body = unread.subarray(4, end);
-        unread = unread.subarray(end);
+        const size = unread.readUInt32BE(0);
+        const body = unread.subarray(4, size);
+        unread = unread.subarray(size);
         return body;
       }),
     frame: () => until(cutFrame),

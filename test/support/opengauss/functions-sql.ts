@@ -17,7 +17,6 @@ create function gauss.unnest(anyarray) returns setof anyelement language sql imm
 create function gauss.version() returns text language sql volatile security definer as $$ select gauss.front() ->> 'version' $$;`;
 
 const permission = `
-create role gs_role_signal_backend nologin;
 create function gauss.require_signal(target gauss.target, words text) returns void language plpgsql security definer as $$
   declare me record;
   begin

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { unreachable } from "../../../src/core/unreachable.ts";
 import type { Account } from "./accounts.ts";
 import { type Complaint, cstringAt, cstrings, encode, errorFrame, int32, type Reader } from "./frames.ts";
 import { unknownSettings } from "./names.ts";
@@ -109,6 +110,8 @@ function challenge({ minor }: Startup, account: Account): Challenge {
       if (minor === 51) parts.push(int32(iterations));
       return { body: Buffer.concat(parts), accepts: (answer) => isProof(keys, token, answer) };
     }
+    default:
+      return unreachable(account.method);
   }
 }
 

@@ -11,6 +11,8 @@ export const views: ReadonlySet<string> = new Set([
   "pg_proc",
   "pg_roles",
   "pg_database",
+  "pg_class",
+  "pg_namespace",
 ]);
 
 export const functions: ReadonlySet<string> = new Set([

@@ -21,7 +21,8 @@ export type Guest = Readonly<{ user: string; socket: Duplex; input: Reader; star
 
 type Session = Guest & {
   readonly backend: Socket;
-  readonly refusals: Rewritten["refusal"][];
+  /** What it was refused for, by number. */
+  readonly refusals: NonNullable<Rewritten["refusal"]>[];
   /** Answers (ReadyForQuery) that are due. */
   due: number;
   mayHoldLocks: boolean;
@@ -32,7 +33,7 @@ export async function relay(house: House, guest: Guest): Promise<void> {
   const backend = connect({ port: house.backendPort, host: "127.0.0.1", noDelay: true });
   backend.on("error", () => undefined);
   await new Promise((resolve) => backend.once("connect", resolve).once("close", resolve));
-  seat.backendPort = backend.localPort ?? 0;
+  house.seats.seat(seat, { port: backend.localPort ?? 0 });
   const session: Session = { ...guest, backend, refusals: [], due: 1, mayHoldLocks: false };
   house.seats.attach(seat);
   house.settle();
@@ -83,9 +84,9 @@ function fromClientFrame(house: House, session: Session, { kind, body }: Frame):
 function translate(house: House, session: Session, sql: string): string {
   const rewritten = rewrite(sql, house.dialect(session.user));
   house.heard(session.user, session.seat, sql, rewritten);
-  if (rewritten.refusal !== null) session.refusals.push(rewritten.refusal);
   if (rewritten.sessionLocks) session.mayHoldLocks = true;
-  return rewritten.sql;
+  if (rewritten.refusal === null) return rewritten.sql;
+  return `${refusedWord}${session.refusals.push(rewritten.refusal) - 1}`;
 }
 
 /** A bound '' is NULL, too. */
@@ -111,8 +112,8 @@ async function fromBackend(house: House, session: Session, output: Reader): Prom
     if (frames === null) return null;
     const sent: Buffer[] = [];
     for (const frame of frames) {
-      if (frame.kind === "K") seat.backendPid = frame.body.readInt32BE(0);
-      if (frame.kind === "Z") await rest(house, session, frame.body.toString("latin1"));
+      if (frame.kind === "K") house.seats.seat(seat, { pid: frame.body.readInt32BE(0) });
+      if (frame.kind === "Z") await settleDown(house, session, frame.body.toString("latin1"));
       const told = toldFrame(session, frame);
       if (told.last !== undefined) {
         if (sent.length > 0) socket.write(Buffer.concat(sent));
@@ -125,7 +126,7 @@ async function fromBackend(house: House, session: Session, output: Reader): Prom
 }
 
 /** ReadyForQuery: a session of the pool leaves its thread, unless it is in a transaction or must not. */
-async function rest(house: House, session: Session, status: string): Promise<void> {
+async function settleDown(house: House, session: Session, status: string): Promise<void> {
   session.due--;
   if (session.due > 0 || status !== "I") return;
   if (session.mayHoldLocks) {
@@ -137,6 +138,7 @@ async function rest(house: House, session: Session, status: string): Promise<voi
 
 const unsaid = new Set(["in_hot_standby", "default_transaction_read_only", "scram_iterations", "search_path"]);
 const nothing = Buffer.alloc(0);
+const refusedPattern = new RegExp(`${refusedWord}(\\d+)`);
 
 type Told = Readonly<{ now: Buffer; last?: undefined } | { now?: undefined; last: Buffer | null }>;
 
@@ -166,14 +168,15 @@ function toldFrame(session: Session, { kind, body }: Frame): Told {
 /** Without fields that 9.2 has not got, and without places in a text that the client did not write. */
 function complaint(session: Session, body: Buffer): ReadonlyMap<string, string> {
   const fields = new Map([...fieldsOf(body)].filter(([letter]) => "SCMDH".includes(letter)));
-  if (fields.get("M")?.includes(refusedWord) === true) {
-    const refusal = session.refusals.shift();
-    if (refusal !== undefined && refusal !== null)
-      return new Map([
-        ["S", "ERROR"],
-        ["C", refusal.code],
-        ["M", refusal.message],
-      ]);
+  const refused = refusedPattern.exec(fields.get("M") ?? "");
+  const refusal = session.refusals[Number(refused?.[1])];
+  if (refusal !== undefined) {
+    const told = [
+      ["S", "ERROR"],
+      ["C", refusal.code],
+      ["M", refusal.message],
+    ] as const;
+    return new Map(told);
   }
   for (const [letter, text] of fields) if (letter !== "C") fields.set(letter, text.replaceAll("gauss.", ""));
   return fields;

@@ -1,3 +1,4 @@
+import { unreachable } from "../../../src/core/unreachable.ts";
 import { type AccountChange, accountChange } from "./accounts.ts";
 import { killSession, type Refusal, stumble } from "./kill-session.ts";
 import * as names from "./names.ts";
@@ -73,7 +74,8 @@ function settingRefusal(words: readonly Token[], { settings, sysadmin }: Dialect
 }
 
 function changeRefusal(name: string, setting: names.Setting | undefined, sysadmin: boolean): Refusal | null {
-  switch (setting?.context) {
+  if (setting === undefined) return null;
+  switch (setting.context) {
     case "superuser":
       return sysadmin ? null : { code: "42501", message: `permission denied to set parameter "${name}"` };
     case "sighup":
@@ -83,8 +85,9 @@ function changeRefusal(name: string, setting: names.Setting | undefined, sysadmi
     case "internal":
       return { code: "55P02", message: `parameter "${name}" cannot be changed` };
     case "user":
-    case undefined:
       return null;
+    default:
+      return unreachable(setting.context);
   }
 }
 

@@ -17,6 +17,8 @@ export type Seat = {
 
 export type Seats = Readonly<{
   open(client: Readonly<{ address: string; port: number }>): Seat;
+  /** The session behind it is there. */
+  seat(seat: Seat, backend: Readonly<{ pid?: number; port?: number }>): void;
   /** A session begins to work. */
   attach(seat: Seat): void;
   /** It has nothing to do. */
@@ -55,6 +57,11 @@ export function seats(threadPool: boolean, workers: number): Seats {
       taken.add(seat);
       revision++;
       return seat;
+    },
+    seat: (seat, { pid = seat.backendPid, port = seat.backendPort }) => {
+      seat.backendPid = pid;
+      seat.backendPort = port;
+      revision++;
     },
     attach: (seat) => {
       if (seat.pid !== 0) return;
