@@ -109,7 +109,12 @@ export type ActDecision = Extract<Decision, { kind: "act" }>;
 
 /** What the server said to the signal; not yet an outcome. */
 export type Sent =
-  | Readonly<{ kind: "sent" | "gone" | "changed" }>
+  | Readonly<{
+      kind: "sent";
+      /** Why the signal could not be guarded in one statement; left out where it was. */
+      unguarded?: string;
+    }>
+  | Readonly<{ kind: "gone" | "changed" }>
   | Readonly<{ kind: "denied" | "failed" | "uncertain"; error: string }>;
 
 /** A statement of the user's own that says whether the way is stuck; always rolled back. */
