@@ -1,7 +1,7 @@
 import type { Ms, Session } from "../../core/session.ts";
 import type { Snapshot } from "../../core/snapshot.ts";
 import { LinkLost, type Look } from "../engine.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, Views } from "./connection.ts";
 import { type Seen, seePairs, seeSessions, steadyPairs } from "./look.ts";
 import { type TableNames, tableNames } from "./names.ts";
 import type { Activity } from "./rows.ts";
@@ -131,7 +131,8 @@ function snapshotOf({ connection, target, facts }: ReaderOptions, read: Read): S
   const { seen, ages, locks, resolved, waiting } = read;
   // Somebody who was not read may be in everybody's way: then who waits for whom is unknown.
   const trusted = locks !== null && resolved !== null && !locks.capped && !seen.capped && resolved.nameless === 0;
-  const blind = !connection.server.views.locks;
+  const { views } = connection.server;
+  const blind = !views.locks || !views.lockId3;
   return {
     version: 1,
     target: target.name,
@@ -146,11 +147,11 @@ function snapshotOf({ connection, target, facts }: ReaderOptions, read: Read): S
     holds: trusted ? resolved.holds : null,
     waits: trusted ? resolved.waits : null,
     contended: waiting || seen.capped || (locks !== null && !trusted),
-    gaps: gapsOf(read, blind),
+    gaps: gapsOf(read, views),
   };
 }
 
-/** Where no locks can be read, whoever runs something may be waiting: nothing is known of it then. */
+/** Where not all locks can be read, whoever runs something may be waiting: nothing is known of it then. */
 function sessionOf({ session, transactionId }: Activity, { byTransaction }: Ages, blind: boolean): Session {
   if (blind && !isAsleep(session)) return { ...session, state: null, transaction: { kind: "unknown" } };
   const { transaction } = session;
@@ -158,12 +159,12 @@ function sessionOf({ session, transactionId }: Activity, { byTransaction }: Ages
   return { ...session, transaction: { ...transaction, ageMs: byTransaction.get(transactionId ?? "") ?? null } };
 }
 
-function gapsOf({ look, seen, ages, locks, resolved, nameGap }: Read, blind: boolean): readonly string[] {
+function gapsOf({ look, seen, ages, locks, resolved, nameGap }: Read, views: Views): readonly string[] {
   const gaps: string[] = [];
-  if (blind)
-    gaps.push(
-      "locks cannot be read (GV$OB_LOCKS), so who blocks whom is unknown, and whoever runs a statement is spared",
-    );
+  const spared = "and whoever runs a statement is spared";
+  if (!views.locks) gaps.push(`locks cannot be read (GV$OB_LOCKS), so who blocks whom is unknown, ${spared}`);
+  else if (!views.lockId3)
+    gaps.push(`who waits for a row cannot be read on this version (GV$OB_LOCKS has no ID3), ${spared}`);
   if (seen.capped)
     gaps.push(
       `there are more than ${mostSessions} sessions; the rest was not read, so nobody is acted on in this look`,

@@ -9,7 +9,7 @@ type Mode = "oracle" | "mysql";
 type Dialect = Readonly<{
   schema: string;
   user: string;
-  /** The server's clock, with its offset or in UTC. */
+  /** The server's clock: a moment with its offset, or seconds since 1970, as the session's time zone may be any. */
   now: string;
   /** The age in microseconds of a moment, by the server's clock. */
   age(column: string): string;
@@ -31,7 +31,7 @@ const dialects: Readonly<Record<Mode, Dialect>> = {
   mysql: {
     schema: "oceanbase",
     user: "`USER`",
-    now: "UTC_TIMESTAMP(6)",
+    now: "UNIX_TIMESTAMP(NOW(6))",
     age: (column) => `TIMESTAMPDIFF(MICROSECOND, ${column}, NOW(6))`,
     atMost: (count) => `LIMIT ${count}`,
   },
