@@ -44,7 +44,7 @@ function engineOf({ options, config: file }: Given, output: Output): Engine<Targ
   const names = targets.map(({ name }) => name).join(", ");
   const asked = targets.filter(({ name }) => target === undefined || name === target);
   if (asked.length === 0) return `--target: expected one of ${names}, got ${JSON.stringify(target)}`;
-  const wanted = new Set(asked.map((one) => engineNamed(one.engine ?? "") ?? engineFor(one)));
+  const wanted = new Set(asked.map((one) => engineNamed(engineFor(one).name) ?? engineFor(one)));
   const [only] = wanted;
   if (wanted.size === 1 && only !== undefined) return only;
   return `expected --target NAME or --engine NAME, as the config has targets of several engines: ${names}`;
