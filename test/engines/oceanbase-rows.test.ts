@@ -112,7 +112,7 @@ test("administrators are known by the names of their accounts, and a session of 
 });
 
 test("Lockwarden's own sessions and those of a twin are its own, and nobody else's who only says so", () => {
-  const statement = "/* lockwarden:sessions */ SELECT 1 FROM DUAL";
+  const statement = "SELECT /* lockwarden:sessions */ 1 FROM DUAL";
   assert.equal(only({ USER: "LOCKWARDEN", INFO: statement }).own, true);
   assert.equal(only({ USER: "LOCKWARDEN", MODULE: "lockwarden" }).own, true);
   assert.equal(only({ USER: "LOCKWARDEN" }).own, false);
