@@ -112,7 +112,7 @@ test("administrators are known by the names of their accounts, and a session of 
 });
 
 test("Lockwarden's own sessions and those of a twin are its own, and nobody else's who only says so", () => {
-  const statement = "/* lockwarden:sessions */ SELECT 1 FROM DUAL";
+  const statement = "SELECT /* lockwarden:sessions */ 1 FROM DUAL";
   assert.equal(only({ USER: "LOCKWARDEN", INFO: statement }).own, true);
   assert.equal(only({ USER: "LOCKWARDEN", MODULE: "lockwarden" }).own, true);
   assert.equal(only({ USER: "LOCKWARDEN" }).own, false);
@@ -276,10 +276,10 @@ test("the server's clock is read with its offset, or as seconds since 1970", () 
 });
 
 test("the statements are those of their mode, and none reads the dummy views or the server's guess of the holder", () => {
-  const views: Views = { schedulers: true, locks: true, lockId3: true, participants: true, locations: true };
+  const views: Views = { schedulers: true, locks: true, lockId3: true, participants: true, locations: true, objects: false, addresses: true };
   const all = (["oracle", "mysql"] as const).flatMap((mode) => [
-    sessionsSql(mode, "all", own),
-    sessionsSql(mode, ["1"], own),
+    sessionsSql({ mode, views }, "all", own),
+    sessionsSql({ mode, views }, ["1"], own),
     locksSql(mode, views, true),
     locksSql(mode, { ...views, lockId3: false }, true),
   ]);

@@ -149,7 +149,7 @@ function advised(rights: Rights): readonly Missing[] {
       : grantView(mode, views.schedulers, name);
     advise(`${views.schedulers} cannot be read: ${others}`, grant);
   }
-  if (!may.locations)
+  if (!may.locations && !may.objects)
     advise(
       `${views.locations} cannot be read: tables have no names, and rules on tables match nobody`,
       grantView(mode, views.locations, name),

@@ -23,6 +23,10 @@ export type Views = Readonly<{
   lockId3: boolean;
   participants: boolean;
   locations: boolean;
+  /** DBA_OBJECTS, which knows the tablets of tables too: where there are no locations. */
+  objects: boolean;
+  /** Sessions are listed with the address of their server; not in one that has a single server. */
+  addresses: boolean;
 }>;
 
 /** One open session on an OceanBase server. */

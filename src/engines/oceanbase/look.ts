@@ -22,7 +22,7 @@ export async function seeSessions(
   signal: AbortSignal,
 ): Promise<Seen> {
   const { server } = connection;
-  const rows = await connection.query(sessionsSql(server.mode, which, server.sessionId), signal);
+  const rows = await connection.query(sessionsSql(server, which, server.sessionId), signal);
   // Not even our own session is listed: then nobody knows what an empty list means.
   if (!rows.some((row) => row["ID"] === server.sessionId))
     throw new Error(

@@ -2,7 +2,7 @@ import type { Relation } from "../../core/session.ts";
 import { LinkLost } from "../engine.ts";
 import type { Connection, Row } from "./connection.ts";
 import { readId } from "./session-id.ts";
-import { locationsSql } from "./sql.ts";
+import { locationsSql, objectsSql } from "./sql.ts";
 
 /** What locks are about: rows name a tablet, tables an object, which is a tablet or a table. */
 export type Wanted = Readonly<{ tablets: Iterable<string>; objects: Iterable<string> }>;
@@ -31,7 +31,8 @@ export function tableNames(connection: Connection, now: () => number = () => per
     const unknown = [...new Set(ids)].filter((id) => !asked[by].has(id)).slice(0, mostIds);
     if (unknown.length === 0) return [];
     for (const id of unknown) asked[by].add(id);
-    const found = (await connection.query(locationsSql(mode, by, unknown), signal)).flatMap(placeOf);
+    const sql = views.locations ? locationsSql : objectsSql;
+    const found = (await connection.query(sql(mode, by, unknown), signal)).flatMap(placeOf);
     places.push(...found);
     return found;
   };
@@ -39,7 +40,7 @@ export function tableNames(connection: Connection, now: () => number = () => per
     prepare: async ({ tablets, objects }, signal) => {
       const [ofRows, ofTables] = [[...tablets], [...objects]];
       if (ofRows.length + ofTables.length === 0) return null;
-      if (!views.locations)
+      if (!views.locations && !views.objects)
         return "the names of tables cannot be read (DBA_OB_TABLE_LOCATIONS), so rules about tables match nobody";
       if (now() - sinceMs >= freshForMs) {
         places = [];

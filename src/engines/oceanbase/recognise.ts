@@ -72,7 +72,9 @@ export function modeOf(value: string | null, comment: string): Server["mode"] {
 
 /** OceanBase 4.2.1.11 (r…) (Built …), OceanBase_CE 4.x …, OceanBase 4.3.5.3 SeekDB (…). */
 export function versionOf(comment: string): string {
-  return /\d+\.\d+\.\d+(?:\.\d+)?/u.exec(comment)?.[0] ?? "unknown";
+  const version = /\d+\.\d+\.\d+(?:\.\d+)?/u.exec(comment)?.[0] ?? "unknown";
+  // It has one tenant, one server, and fewer views.
+  return /seekdb/iu.test(comment) ? `${version} seekdb` : version;
 }
 
 /** Whoever does not know his own session cannot keep from ending it. */
@@ -122,12 +124,15 @@ async function viewsOf(query: Query, mode: Server["mode"]): Promise<Server["view
       query(`SELECT /* lockwarden:session */ ${column} FROM ${viewName(mode, view)} WHERE 1 = 0`),
     )) !== null;
   const locks = await has(views.locks);
+  const locations = await has(views.locations);
   return {
     schedulers: await has(views.schedulers),
     locks,
     lockId3: locks && (await has(views.locks, "ID3")),
     participants: await has(views.participants),
-    locations: await has(views.locations),
+    locations,
+    objects: !locations && (await has(views.objects)),
+    addresses: await has(views.processes, "SVR_IP, SVR_PORT"),
   };
 }
 

@@ -23,7 +23,7 @@ export type Listed = Readonly<{
 const longestQuery = 8_192;
 /** What our sessions call themselves where they can; with our own user it marks a twin. */
 export const ownModule = "lockwarden";
-const ownTag = "/* lockwarden:";
+const ownTag = /^\s*(?:SELECT\s+)?\/\* lockwarden:/;
 
 /** The accounts that a tenant is made with. What further accounts may do cannot be read with few rights. */
 const administrators = new Set(["SYS", "LBACSYS", "ORAAUDITOR", "root", "proxyro", "ocp_monitor", "standbyro"]);
@@ -167,7 +167,7 @@ function roleOf(row: Row, { server, ours }: Context): Pick<Session, "role" | "ba
 
 function isOwn(id: string, row: Row, { own, server, ours }: Context): boolean {
   if (own.includes(id) || id === server.sessionId) return true;
-  const twin = word(row, "MODULE") === ownModule || row["INFO"]?.startsWith(ownTag) === true;
+  const twin = word(row, "MODULE") === ownModule || ownTag.test(row["INFO"] ?? "");
   return twin && ours.user !== null && word(row, "USER") === ours.user && word(row, "TENANT") === ours.tenant;
 }
 

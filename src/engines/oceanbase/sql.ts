@@ -1,4 +1,4 @@
-import type { Views } from "./connection.ts";
+import type { Server, Views } from "./connection.ts";
 
 // The statements of both modes. Their differences are in this table alone; each names its columns, as versions add some.
 // ID2 of GV$OB_LOCKS, which is said to be the holder's session, is never read: it may be 4294967295, 0, or out of date.
@@ -41,10 +41,13 @@ const dialects: Readonly<Record<Mode, Dialect>> = {
 export const mostSessions = 20_000;
 export const mostLocks = 20_000;
 
+/** Stands where one server is all there is, so that identities are made of the same parts everywhere. */
+const oneServer = "'-' AS SVR_IP, '-' AS SVR_PORT";
+
 /** `transactions`: whoever has a transaction or runs something. A list: these session ids only. Our own always comes with them. */
 export type Which = "all" | "transactions" | readonly string[];
 
-export function sessionsSql(mode: Mode, which: Which, own: string): string {
+export function sessionsSql({ mode, views }: Pick<Server, "mode" | "views">, which: Which, own: string): string {
   const { schema, user, now, atMost } = dialects[mode];
   const wanted =
     which === "all"
@@ -52,13 +55,13 @@ export function sessionsSql(mode: Mode, which: Which, own: string): string {
       : which === "transactions"
         ? ` WHERE TRANS_ID <> 0 OR COMMAND <> 'Sleep' OR ID = ${own}`
         : ` WHERE ID IN (${[...new Set([...which, own])].join(", ")})`;
-  return `/* lockwarden:sessions */ SELECT ${now} AS SERVER_NOW, SVR_IP, SVR_PORT, ID, ${user}, HOST, DB, TENANT, COMMAND, TIME, STATE, INFO, USER_CLIENT_IP, TRANS_ID, TRACE_ID, TRANS_STATE, MODULE FROM ${schema}.GV$OB_PROCESSLIST${wanted} ${atMost(mostSessions + 1)}`;
+  return `SELECT /* lockwarden:sessions */ ${now} AS SERVER_NOW, ${views.addresses ? "SVR_IP, SVR_PORT" : oneServer}, ID, ${user}, HOST, DB, TENANT, COMMAND, TIME, STATE, INFO, USER_CLIENT_IP, TRANS_ID, TRACE_ID, TRANS_STATE, MODULE FROM ${schema}.GV$OB_PROCESSLIST${wanted} ${atMost(mostSessions + 1)}`;
 }
 
 /** Who had which transaction before the locks were read. */
 export function pairsSql(mode: Mode): string {
   const { schema, atMost } = dialects[mode];
-  return `/* lockwarden:pairs */ SELECT ID, TRANS_ID FROM ${schema}.GV$OB_PROCESSLIST WHERE TRANS_ID <> 0 ${atMost(mostSessions + 1)}`;
+  return `SELECT /* lockwarden:pairs */ ID, TRANS_ID FROM ${schema}.GV$OB_PROCESSLIST WHERE TRANS_ID <> 0 ${atMost(mostSessions + 1)}`;
 }
 
 /** Without ID3 the waits for rows say something else in ID1, so only those for transactions are read. */
@@ -69,28 +72,34 @@ export function locksSql(mode: Mode, views: Views, held: boolean): string {
   const { schema, atMost } = dialects[mode];
   const where = held ? `(${waits(views)}) OR (BLOCK = 0 AND TYPE = 'TM')` : waits(views);
   const id3 = views.lockId3 ? "ID3, " : "";
-  return `/* lockwarden:locks */ SELECT TRANS_ID, SESSION_ID, TYPE, ID1, ${id3}LMODE, REQUEST, CTIME, BLOCK FROM ${schema}.GV$OB_LOCKS WHERE ${where} ${atMost(mostLocks + 1)}`;
+  return `SELECT /* lockwarden:locks */ TRANS_ID, SESSION_ID, TYPE, ID1, ${id3}LMODE, REQUEST, CTIME, BLOCK FROM ${schema}.GV$OB_LOCKS WHERE ${where} ${atMost(mostLocks + 1)}`;
 }
 
 export function waitersSql(mode: Mode, views: Views): string {
-  return `/* lockwarden:waiters */ SELECT COUNT(*) AS WAITERS FROM ${dialects[mode].schema}.GV$OB_LOCKS WHERE ${waits(views)}`;
+  return `SELECT /* lockwarden:waiters */ COUNT(*) AS WAITERS FROM ${dialects[mode].schema}.GV$OB_LOCKS WHERE ${waits(views)}`;
 }
 
 /** What one transaction still holds, in one row or none: each has one lock of this type while it lasts. */
 export function heldSql(mode: Mode, transactionId: string): string {
-  return `/* lockwarden:held */ SELECT COUNT(*) AS HELD FROM ${dialects[mode].schema}.GV$OB_LOCKS WHERE BLOCK = 0 AND TYPE = 'TX' AND TRANS_ID = ${transactionId}`;
+  return `SELECT /* lockwarden:held */ COUNT(*) AS HELD FROM ${dialects[mode].schema}.GV$OB_LOCKS WHERE BLOCK = 0 AND TYPE = 'TX' AND TRANS_ID = ${transactionId}`;
 }
 
 /** One row for each transaction; in the fall-back one for each of its participants, and none before it has written. */
 export function agesSql(mode: Mode, from: "schedulers" | "participants"): string {
   const { schema, age } = dialects[mode];
   return from === "schedulers"
-    ? `/* lockwarden:ages */ SELECT TX_ID, ${age("ACTIVE_TIME")} AS AGE_US FROM ${schema}.GV$OB_TRANSACTION_SCHEDULERS`
-    : `/* lockwarden:ages */ SELECT TX_ID, ${age("CTX_CREATE_TIME")} AS AGE_US FROM ${schema}.GV$OB_TRANSACTION_PARTICIPANTS`;
+    ? `SELECT /* lockwarden:ages */ TX_ID, ${age("ACTIVE_TIME")} AS AGE_US FROM ${schema}.GV$OB_TRANSACTION_SCHEDULERS`
+    : `SELECT /* lockwarden:ages */ TX_ID, ${age("CTX_CREATE_TIME")} AS AGE_US FROM ${schema}.GV$OB_TRANSACTION_PARTICIPANTS`;
 }
 
 export function locationsSql(mode: Mode, by: "TABLET_ID" | "TABLE_ID", ids: readonly string[]): string {
-  return `/* lockwarden:locations */ SELECT DISTINCT DATABASE_NAME, TABLE_NAME, TABLE_ID, TABLE_TYPE, DATA_TABLE_ID, TABLET_ID FROM ${dialects[mode].schema}.DBA_OB_TABLE_LOCATIONS WHERE ${by} IN (${ids.join(", ")})`;
+  return `SELECT /* lockwarden:locations */ DISTINCT DATABASE_NAME, TABLE_NAME, TABLE_ID, TABLE_TYPE, DATA_TABLE_ID, TABLET_ID FROM ${dialects[mode].schema}.DBA_OB_TABLE_LOCATIONS WHERE ${by} IN (${ids.join(", ")})`;
+}
+
+/** The same of tables and their partitions, whose indexes it does not tell apart. */
+export function objectsSql(mode: Mode, by: "TABLET_ID" | "TABLE_ID", ids: readonly string[]): string {
+  const column = by === "TABLET_ID" ? "DATA_OBJECT_ID" : "OBJECT_ID";
+  return `SELECT /* lockwarden:objects */ OWNER AS DATABASE_NAME, OBJECT_NAME AS TABLE_NAME, OBJECT_ID AS TABLE_ID, NULL AS DATA_TABLE_ID, DATA_OBJECT_ID AS TABLET_ID FROM ${dialects[mode].schema}.DBA_OBJECTS WHERE OBJECT_TYPE LIKE 'TABLE%' AND ${column} IN (${ids.join(", ")})`;
 }
 
 /** The signal. The id has been checked: it stands in the statement as it is. */

@@ -87,7 +87,7 @@ export function timeoutsOf(rows: readonly Row[]): readonly ServerTimeout[] {
 type Asked = Readonly<{ databases: readonly string[]; questions: readonly TableQuestion[] }>;
 
 async function tablesOf(connection: Connection, asked: Asked, signal: AbortSignal): Promise<readonly DatabaseTables[]> {
-  const rows = await connection.query(tablesSql(connection.server.mode), signal).catch((error: unknown) => {
+  const rows = await connection.query(tablesSql(connection.server), signal).catch((error: unknown) => {
     signal.throwIfAborted();
     return reasonOf(error);
   });
@@ -108,7 +108,10 @@ function isFound(pattern: string, database: string, names: readonly string[]): b
   return names.some((name) => test(isQualified(pattern) ? `${database}.${name}` : name));
 }
 
-function tablesSql(mode: Server["mode"]): string {
+function tablesSql({ mode, views: may }: Pick<Server, "mode" | "views">): string {
   const limit = mode === "oracle" ? `FETCH FIRST ${mostNames + 1} ROWS ONLY` : `LIMIT ${mostNames + 1}`;
-  return `SELECT /* lockwarden:survey */ DISTINCT DATABASE_NAME, TABLE_NAME FROM ${viewName(mode, views.locations)} ${limit}`;
+  const from = may.objects
+    ? `OWNER AS DATABASE_NAME, OBJECT_NAME AS TABLE_NAME FROM ${viewName(mode, views.objects)} WHERE OBJECT_TYPE = 'TABLE'`
+    : `DATABASE_NAME, TABLE_NAME FROM ${viewName(mode, views.locations)}`;
+  return `SELECT /* lockwarden:survey */ DISTINCT ${from} ${limit}`;
 }

@@ -10,6 +10,7 @@ export const views = {
   participants: "GV$OB_TRANSACTION_PARTICIPANTS",
   locks: "GV$OB_LOCKS",
   locations: "DBA_OB_TABLE_LOCATIONS",
+  objects: "DBA_OBJECTS",
 } as const;
 
 /** The name under which a view is read. */

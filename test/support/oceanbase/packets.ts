@@ -10,10 +10,10 @@ export function packetReader(take: (payload: Buffer, sequence: number) => void):
   return (chunk) => {
     unread = Buffer.concat([unread, chunk]);
     while (unread.length >= 4 && unread.length >= 4 + unread.readUIntLE(0, 3)) {
-      const length = unread.readUIntLE(0, 3);
-      const payload = unread.subarray(4, 4 + length);
+      const size = unread.readUIntLE(0, 3);
+      const payload = unread.subarray(4, 4 + size);
       const sequence = unread[3] ?? 0;
-      unread = unread.subarray(4 + length);
+      unread = unread.subarray(4 + size);
       take(payload, sequence);
     }
   };
