@@ -56,7 +56,15 @@ test("in Oracle mode the server says who answers, in whose session, and what it 
       tenant: "shop",
       throughProxy: false,
       proxySessionIds: false,
-      views: { schedulers: true, locks: true, lockId3: true, participants: true, locations: true },
+      views: {
+        schedulers: true,
+        locks: true,
+        lockId3: true,
+        participants: true,
+        locations: true,
+        objects: false,
+        addresses: true,
+      },
     });
     assert.ok(Number(sessionId) > 2 ** 31, sessionId);
     assert.equal(recognised.user, "LOCKWARDEN");
@@ -83,6 +91,8 @@ test("an older version has fewer views, and is worked with all the same", async 
       lockId3: false,
       participants: true,
       locations: true,
+      objects: false,
+      addresses: true,
     });
   });
 });
@@ -96,6 +106,20 @@ test("every value is the server's own text under a name in capitals, and what re
       ]);
       assert.deepEqual(await connection.query("SET SESSION ob_query_timeout = 5000000", patience()), []);
     });
+});
+
+test("a server that offers query attributes is sent its statements as they are", async () => {
+  // OceanBase does not offer them: of one that did, the driver would put two bytes before each statement.
+  const offering = await silentProxy(mysqlMode.port, {
+    fromServer: (chunk) => {
+      const upper = chunk.indexOf(0, 5) + 1 + 4 + 8 + 1 + 2 + 1 + 2;
+      if (chunk[4] === 10) chunk.writeUInt16LE(chunk.readUInt16LE(upper) | 0x0800, upper);
+      return chunk;
+    },
+  });
+  await opened(tenantTarget(raw(mysqlMode, offering.port)), async (connection) => {
+    assert.deepEqual(await connection.query("SELECT 'a' AS letter FROM DUAL", patience()), [{ LETTER: "a" }]);
+  });
 });
 
 test("a proxy with session ids of its own is known by the ids, and nobody is signalled through it", async () => {
@@ -237,18 +261,31 @@ test("what speaks another protocol ends neither the process nor the wait", async
   }
 });
 
-test("a server that is not OceanBase is refused, and its views are never read", async () => {
-  // MySQL and MariaDB: the variable is not there.
-  const before = mysqlMode.statements.length;
-  mysqlMode.switches.before = null;
-  const { modeOf } = await import("../../src/engines/oceanbase/recognise.ts");
-  assert.throws(() => modeOf(null, "MariaDB Server"), {
-    kind: "refused",
-    message: 'expected an OceanBase server, which has ob_compatibility_mode, got "MariaDB Server"',
-    hint: /MySQL and MariaDB themselves are not supported/,
-  });
-  assert.throws(() => modeOf("something", ""), { kind: "refused" });
-  assert.equal(mysqlMode.statements.length, before);
+test("a server that is not OceanBase is refused, and nothing else is asked of it", async () => {
+  // As MySQL and MariaDB answer: they have no such variable.
+  const { statements } = mysqlMode;
+  const before = statements.length;
+  const person = await mysqlMode.person();
+  const driver: Driver = {
+    createConnection: ((config: mysql.ConnectionOptions) => {
+      const client = mysql.createConnection(config);
+      const query = client.query.bind(client) as (sql: string, done: () => void) => unknown;
+      const other = (sql: string) => sql.replace("ob_compatibility_mode", "no_such_variable");
+      return Object.assign(client, { query: (sql: string, done: () => void) => query(other(sql), done) });
+    }) as Driver["createConnection"],
+  };
+  await refused(
+    tenantTarget(mysqlMode.url("lockwarden")),
+    {
+      kind: "refused",
+      message: /expected an OceanBase server, which has ob_compatibility_mode, got "OceanBase_CE 4\.2/,
+      hint: /MySQL and MariaDB themselves are not supported/,
+    },
+    driver,
+  );
+  const asked = statements.slice(before).filter(({ user }) => user === "lockwarden");
+  assert.ok(asked.length > 0 && asked.every(({ sql }) => sql.startsWith("SHOW VARIABLES")));
+  await person.end();
 });
 
 test("several hosts are tried in their order, and a wrong password is tried once", async () => {
