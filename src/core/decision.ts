@@ -70,7 +70,8 @@ export type SpareBy =
   | "journal"
   | "probe"
   | "inactive"
-  | "verifying";
+  | "verifying"
+  | "unable";
 
 /** Which limit one act more would have passed. */
 export type LimitCode =
@@ -138,6 +139,8 @@ export type Outcome = Readonly<{
   /** Who blocks them now, in words for people. */
   next: string | null;
   text: string;
+  /** Why the signal could not be checked and sent in one statement; left out where it was. */
+  unguarded?: string;
   /** What the rule's probe said afterwards; left out where there was none. */
   probe?: Probed;
 }>;

@@ -88,13 +88,17 @@ create function gauss.lock_rows() returns table (
     classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
     fastpath bool, locktag text, global_sessionid text, backend int)
   language sql stable security definer as $$
+  with rows as materialized (select * from pg_lock_status()),
+  -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
+  owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r join gauss.prepared() as p
+              on r.pid is null and r.locktype = 'transactionid' and p.xid = r.transactionid::text and r.granted)
   select l.locktype, l.database, l.relation, l.page, l.tuple, 0, l.virtualxid, l.transactionid, l.classid, l.objid,
-         l.objsubid, l.virtualtransaction, t.pid, coalesce(t.sessionid, p.sessionid), l.mode, l.granted, l.fastpath,
+         l.objsubid, coalesce('-1/' || p.xid, l.virtualtransaction), t.pid, coalesce(t.sessionid, p.sessionid), l.mode, l.granted, l.fastpath,
          gauss.lock_tag(l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid),
          '0:0#0'::text, l.pid
-    from pg_lock_status() as l
+    from rows as l
     left join gauss.threads() as t on t.backend = l.pid
-    left join gauss.prepared() as p on l.pid is null and p.xid = split_part(l.virtualtransaction, '/', 2)
+    left join owners as p on l.pid is null and p.virtualtransaction = l.virtualtransaction
    where coalesce(t.sessionid, p.sessionid) is not null $$;`;
 
 const locksColumns =
