@@ -64,9 +64,14 @@ async function driverFilesOf(url: string, engine: string): Promise<readonly stri
     `process.on("exit", () => require("node:fs").writeFileSync(${JSON.stringify(loaded)}, JSON.stringify(Object.keys(require.cache))));`,
   );
   const cli = resolve("dist/src/cli.js");
-  await promisify(execFile)(process.execPath, ["--require", String(spy), cli, "check", "--config", String(config)]).catch(
-    (error: unknown) => assert.ok(error instanceof Error && "code" in error && error.code === 3, String(error)),
-  );
+  await promisify(execFile)(process.execPath, [
+    "--require",
+    String(spy),
+    cli,
+    "check",
+    "--config",
+    String(config),
+  ]).catch((error: unknown) => assert.ok(error instanceof Error && "code" in error && error.code === 3, String(error)));
   const files = JSON.parse(await readFile(String(loaded), "utf8")) as readonly string[];
   return files.filter((file) => /[\\/]mysql2[\\/]/.test(file));
 }

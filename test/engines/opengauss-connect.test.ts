@@ -102,7 +102,7 @@ for (const double of doubles) {
     const link = await connect(double.url("lockwarden", "shop"));
     const version = "7.0.0-RC2";
     assert.deepEqual(link.facts, {
-      engine: "openGauss",
+      engine: "opengauss",
       version,
       role: "lockwarden",
       database: "shop",

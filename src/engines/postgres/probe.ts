@@ -71,7 +71,11 @@ export function byLockTimeout(longestMs: number): RunProbe<Opened> {
 
 type Bounded = Probe & Readonly<{ longestMs: number }>;
 
-async function runBounded(connection: Opened, { sql, timeout, longestMs }: Bounded, signal: AbortSignal): Promise<Probed> {
+async function runBounded(
+  connection: Opened,
+  { sql, timeout, longestMs }: Bounded,
+  signal: AbortSignal,
+): Promise<Probed> {
   // Not before the transaction: begin itself waits for nobody.
   await connection.query("begin read write", [], signal);
   let probed: Probed;
