@@ -1,8 +1,9 @@
-import { openGauss } from "../support/opengauss/double.ts";
-import { gaussPeople } from "./gauss-people.ts";
+import { openGaussWorld } from "./opengauss-world.ts";
 import { behaves } from "./scenarios.ts";
 
-for (const threadPool of [false, true]) {
-  const double = await openGauss({ threadPool });
-  behaves(`openGauss, thread pool ${threadPool ? "on" : "off"} (double)`, await gaussPeople(double));
-}
+// The servers are there before the first test.
+const off = await openGaussWorld({ threadPool: false });
+const on = await openGaussWorld({ threadPool: true });
+
+behaves("openGauss, thread pool off (a double)", off);
+behaves("openGauss, thread pool on (a double)", on);

@@ -276,7 +276,15 @@ test("the server's clock is read with its offset, or as seconds since 1970", () 
 });
 
 test("the statements are those of their mode, and none reads the dummy views or the server's guess of the holder", () => {
-  const views: Views = { schedulers: true, locks: true, lockId3: true, participants: true, locations: true, objects: false, addresses: true };
+  const views: Views = {
+    schedulers: true,
+    locks: true,
+    lockId3: true,
+    participants: true,
+    locations: true,
+    objects: false,
+    addresses: true,
+  };
   const all = (["oracle", "mysql"] as const).flatMap((mode) => [
     sessionsSql({ mode, views }, "all", own),
     sessionsSql({ mode, views }, ["1"], own),

@@ -18,11 +18,16 @@ export type Person = Readonly<{
 }>;
 
 /** A person of the user `name`, who must be there and log in by md5; he leaves after the tests of the file. */
-export async function person(double: OpenGaussDouble, user: string, application = user): Promise<Person> {
+export async function person(
+  double: OpenGaussDouble,
+  user: string,
+  application = user,
+  database = "postgres",
+): Promise<Person> {
   const losses: string[] = [];
   const notices: string[] = [];
   const client = new pg.Client({
-    connectionString: double.url(user),
+    connectionString: double.url(user, database),
     application_name: application,
     types: { getTypeParser: () => (value: string) => value },
   });
