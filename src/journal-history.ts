@@ -8,6 +8,7 @@ import { type JournalLine, longJournalLines } from "./journal-lines.ts";
 export type Whom = Readonly<{
   pid: string | null;
   sessionId: string | null;
+  handle?: string;
   gid: string | null;
   user: string | null;
   database: string | null;
@@ -122,6 +123,7 @@ function decisionOf({ rule, action, evidence, reason }: Decision): Pick<Past, "r
     session: {
       pid: textOf(victim["pid"]),
       sessionId: textOf(victim["sessionId"]),
+      ...(typeof victim["handle"] === "string" && { handle: victim["handle"] }),
       gid: textOf(victim["gid"]),
       user: textOf(victim["user"]),
       database: textOf(victim["database"]),

@@ -47,6 +47,7 @@ const session: z.ZodType<Session> = z.object({
   identity: z.string(),
   pid: text,
   sessionId: z.string(),
+  handle: z.string().exactOptional(),
   role: z.enum(["client", "internal", "replication", "unknown"]),
   backendType: text,
   group: text,

@@ -1,4 +1,5 @@
 import { type Case, type CaseKind, type Comparison, caseKind, type Deed, touches } from "./core/replay-difference.ts";
+import { handleOf } from "./core/session.ts";
 import { unreachable } from "./core/unreachable.ts";
 
 /** How often a rule acted, would have but for observe, and told somebody by a notify step. */
@@ -135,8 +136,8 @@ function caseLines(one: ReplayReport["cases"][number]): readonly string[] {
   return [`  ${target}: ${who}`, ...deedLines("before", before, one), ...deedLines("now", after, one)];
 }
 
-function sessionText({ pid, sessionId, user, application }: Case["session"]): string {
-  return `session ${pid ?? "?"},${sessionId} (${user ?? "unknown user"}, ${application || "no application name"})`;
+function sessionText({ user, application, ...named }: Case["session"]): string {
+  return `session ${handleOf(named)} (${user ?? "unknown user"}, ${application || "no application name"})`;
 }
 
 function deedLines(side: "before" | "now", deed: Deed | null, one: ReplayReport["cases"][number]): readonly string[] {

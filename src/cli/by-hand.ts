@@ -1,6 +1,7 @@
 import type { Config, Target } from "../config/schema.ts";
 import type { Asked, Picture, Way } from "../core/by-hand.ts";
-import { handleForm, readHandle } from "../core/handle.ts";
+import { readHandle } from "../core/handle.ts";
+import { handleOf } from "../core/session.ts";
 import { unreachable } from "../core/unreachable.ts";
 import type { Found, HandOutcome, HandResult } from "../daemon/by-hand.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
@@ -38,17 +39,17 @@ export async function byHand({ command, session, way, given, output }: Wish): Pr
   const route = reach({ config, digest, target, file: given.config, stateDir: stateDirOf(config), warn });
   try {
     const lift = given.options["liftProtection"] === true;
-    if (handle.kind === "pid") return complain(await pidAlone(handle.pid, route));
-    if (given.options["yes"] !== true && !canAsk())
-      return complain("nothing was sent: there is no terminal to ask on; --yes goes ahead without asking");
-    const { pid, sessionId } = handle;
-    return await carryOut({ pid, sessionId, identity: null, way, lift }, route, { target: target.name, given, output });
+    const sessionId = handle.kind === "alone" ? null : handle.sessionId;
+    // One number may be a pid, of which there is more to say.
+    if (sessionId !== null && isMute(given)) return complain(muteText);
+    const asked = { pid: handle.pid, sessionId, identity: null, way, lift };
+    return await carryOut(asked, route, { target: target.name, given, output, complain });
   } finally {
     await route.close();
   }
 }
 
-function targetOf({ targets }: Config, wanted: string | boolean | undefined): Target | string {
+export function targetOf({ targets }: Config, wanted: string | boolean | undefined): Target | string {
   const names = targets.map(({ name }) => name).join(", ");
   const [only] = targets;
   if (wanted === undefined) {
@@ -59,19 +60,19 @@ function targetOf({ targets }: Config, wanted: string | boolean | undefined): Ta
   return named ?? `--target: expected one of ${names}, got ${JSON.stringify(wanted)}`;
 }
 
-/** Process ids are used again: by the time that somebody has typed one, it may be somebody else's. */
-async function pidAlone(pid: string, { find }: Reach): Promise<string> {
-  const expected = `expected ${handleForm}, got ${pid}: a pid alone may be another session's by now`;
-  // No session has such an id, so whoever has the pid is named.
-  const found = await find({ pid, sessionId: "", identity: null, way: "immediate", lift: false }).catch(() => null);
-  return found?.kind === "gone" || found?.kind === "unseen" ? `${expected}; ${found.text}` : expected;
+const muteText = "nothing was sent: there is no terminal to ask on; --yes goes ahead without asking";
+
+function isMute({ options }: Given): boolean {
+  return options["yes"] !== true && !canAsk();
 }
 
-type Telling = Readonly<{ target: string; given: Given; output: Output }>;
+type Telling = Readonly<{ target: string; given: Given; output: Output; complain(text: string): ExitCode }>;
 
 async function carryOut(asked: Asked, { find, act }: Reach, telling: Telling): Promise<ExitCode> {
-  const { given, output } = telling;
+  const { given, output, complain } = telling;
   const found = await find(asked);
+  if (found.kind === "unclear") return complain(found.text);
+  if (found.kind === "found" && isMute(given)) return complain(muteText);
   if (found.kind !== "found")
     return tell(unfound(found), "picture" in found ? found.picture : null, { ...telling, asked });
   const { picture } = found;
@@ -93,12 +94,14 @@ function unfound({ kind, text }: Exclude<Found, { kind: "found" }>): HandResult 
   const result = (outcome: HandOutcome): HandResult => ({ outcome, text: `${text}; nothing was sent`, steps: [] });
   switch (kind) {
     case "gone":
+    case "changed":
     case "unreachable":
     case "refused":
       return result(kind);
     case "unseen":
       return result("denied");
     case "idle":
+    case "unclear":
       return result("failed");
     default:
       return unreachable(kind);
@@ -112,16 +115,21 @@ function tell(
 ): ExitCode {
   if (given.json) {
     const { user = null, database = null, application = null, client = null, state = null } = picture?.person ?? {};
-    const session = { pid, sessionId, user, database, application, client, state };
+    const named = { pid: picture?.person.pid ?? pid, sessionId: picture?.person.sessionId ?? sessionId };
+    const session = { ...named, user, database, application, client, state };
     const taken = steps.map((step) => ({ action: step.action, outcome: step.outcome.kind, text: step.outcome.text }));
     output.out(quietJson(JSON.stringify({ target, session, outcome, text, steps: taken })));
     return exitCodeOf(outcome);
   }
-  const who = `${pid},${sessionId}`;
+  const who = picture === null ? writtenText(pid, sessionId) : handleOf(picture.person);
   for (const step of steps)
     output.out(quietText(`${target}: ${step.action} ${who}: ${step.outcome.kind}: ${step.outcome.text}`));
   if (steps.at(-1)?.outcome.text !== text) output.out(quietText(`${target}: ${who}: ${outcome}: ${text}`));
   return exitCodeOf(outcome);
+}
+
+function writtenText(pid: string, sessionId: string | null): string {
+  return sessionId === null ? pid : `${pid},${sessionId}`;
 }
 
 function exitCodeOf(outcome: HandOutcome): ExitCode {

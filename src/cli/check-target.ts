@@ -1,5 +1,6 @@
 import { didYouMean, nearest, quote } from "../config/mistake.ts";
 import type { Config, Rule, Target } from "../config/schema.ts";
+import { type Abilities, abilityDoubts, abilityNotes } from "../core/abilities.ts";
 import type { Probed } from "../core/decision.ts";
 import { probedText } from "../core/probe-text.ts";
 import { appliesTo, nameDoubts, type Surveyed, tableQuestions } from "../core/server-names.ts";
@@ -21,6 +22,7 @@ export type TargetLook = Readonly<{
     | Readonly<{
         kind: "seen";
         facts: ServerFacts;
+        abilities: Abilities;
         missing: readonly Missing[];
         survey: Survey | string;
         probes: readonly RuleProbed[];
@@ -43,6 +45,8 @@ export type TargetCheck = Readonly<{
   probes: readonly RuleProbed[];
   /** What could not be looked into. */
   gaps: readonly string[];
+  /** What is no flaw, but should be known of this server. */
+  notes: readonly string[];
 }>;
 
 /** Asks over connections of its own. */
@@ -60,7 +64,11 @@ export async function lookAtTarget(target: Target, config: Config): Promise<Targ
       const probes: RuleProbed[] = [];
       for (const { name, probe } of rules)
         if (probe !== undefined) probes.push({ rule: name, probed: await link.probe(probe, signal) });
-      return { target, engine: engine.name, answer: { kind: "seen", facts: link.facts, missing, survey, probes } };
+      return {
+        target,
+        engine: engine.name,
+        answer: { kind: "seen", facts: link.facts, abilities: link.capabilities, missing, survey, probes },
+      };
     } finally {
       await link.close();
     }
@@ -78,17 +86,40 @@ export function judgeTargets(looks: readonly TargetLook[], config: Config): read
     const head = { target: target.name, engine };
     if (answer.kind === "failed") {
       const nothing = { version: null, role: null, recovery: null, encrypted: null };
-      return { ...head, ...nothing, ok: false, error: answer.error, missing: [], warnings: [], probes: [], gaps: [] };
+      return {
+        ...head,
+        ...nothing,
+        ok: false,
+        error: answer.error,
+        missing: [],
+        warnings: [],
+        probes: [],
+        gaps: [],
+        notes: [],
+      };
     }
     const { version, role, recovery, encrypted } = answer.facts;
-    const { missing, survey, probes } = answer;
-    const ok = missing.every((one) => !isNeeded(one, config, target));
-    const seen = { ...head, ok, version, role, recovery, encrypted, error: null, missing, probes };
-    if (typeof survey === "string")
-      return { ...seen, warnings: [], gaps: [`rules were not compared with the server: ${survey}`] };
-    const here = { target: target.name, survey };
+    const { missing, survey, probes, abilities } = answer;
     const rules = config.rules.filter((rule) => appliesTo(rule, target.name));
+    const unable = abilityDoubts(rules, abilities);
+    const ok = missing.every((one) => !isNeeded(one, config, target));
+    const seen = {
+      ...head,
+      ok,
+      version,
+      role,
+      recovery,
+      encrypted,
+      error: null,
+      missing,
+      probes,
+      notes: abilityNotes(rules, abilities),
+    };
+    if (typeof survey === "string")
+      return { ...seen, warnings: unable, gaps: [`rules were not compared with the server: ${survey}`] };
+    const here = { target: target.name, survey };
     const warnings = [
+      ...unable,
       ...timeoutDoubts(rules, survey, config.protect),
       ...nameDoubts(config, { here, all, nearest }),
       ...preparedDoubts(rules, survey),
@@ -135,7 +166,7 @@ export function targetGroup(checked: TargetCheck, { target, answer }: TargetLook
       ...checked.missing.map((one) => missingFound(one, isNeeded(one, config, target))),
       ...checked.warnings.map(({ text }): Found => ({ mark: "warning", text })),
       ...checked.probes.map((one) => probeFound(one, unknownDatabase(one.rule, config, survey))),
-      ...checked.gaps.map((text): Found => ({ mark: "note", text })),
+      ...[...checked.gaps, ...checked.notes].map((text): Found => ({ mark: "note", text })),
       ...(survey === null || checked.warnings.length > 0 ? [] : [timeoutsFound(survey)]),
     ],
   };

@@ -9,7 +9,7 @@ import type {
   Standing,
 } from "../core/explanation.ts";
 import { plainText } from "../core/plain-text.ts";
-import type { Ms, Text } from "../core/session.ts";
+import { handleOf, type Ms, type Text } from "../core/session.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
 import { behindText, few, waitingText } from "../core/standing.ts";
 import { unreachable } from "../core/unreachable.ts";
@@ -75,7 +75,7 @@ function sessionLines({ who, standing, never, protection, rules }: SessionExplan
 
 /** Who it is, what it does and did last. */
 export function personLines(who: Person, { columns, detailed }: Manner): string[] {
-  const handle = plainText(`${who.pid ?? "no process"},${who.sessionId}`, longestName);
+  const handle = plainText(handleOf(who), longestName);
   const client = who.client === null ? "" : ` from ${name(who.client)}`;
   const role = who.backendType === "client backend" || who.backendType === null ? "" : `, ${name(who.backendType)}`;
   const person = `user ${name(who.user)}, database ${name(who.database)}, ${name(who.application)}${client}${role}`;

@@ -7,7 +7,7 @@ import { explainLook, lookToExplain, type TargetExplanation } from "../daemon/ex
 import { standingSwitch } from "../daemon/kill-switch.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { failureText } from "../daemon/once-report.ts";
-import { settingsFor } from "../daemon/settings.ts";
+import { settingsFor, settingsOn } from "../daemon/settings.ts";
 import { engineFor } from "../engines/registry.ts";
 import { readPast } from "../journal-past.ts";
 import { readPausedFile } from "../paused-file.ts";
@@ -77,7 +77,6 @@ async function lookAt(
   target: Target,
   { config, digest, scope, past, paused }: Asking & Readonly<{ past: Past; paused: boolean }>,
 ): Promise<TargetExplanation> {
-  const settings = settingsFor(config, digest, target, patterns);
   const { signal } = new AbortController();
   try {
     const link = await engineFor(target).connect(target, signal);
@@ -86,7 +85,7 @@ async function lookAt(
         ...stranger,
         history: historyFrom(past, target.name, config.rules),
         paused,
-        settings,
+        settings: settingsOn(settingsFor(config, digest, target, patterns), link),
         link,
         signal,
       });

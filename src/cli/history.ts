@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { parseDuration } from "../config/duration.ts";
 import { plainText } from "../core/plain-text.ts";
+import { handleOf } from "../core/session.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
 import { quietJson, quietText } from "../daemon/log-line.ts";
 import { journalPath } from "../journal.ts";
@@ -142,8 +143,9 @@ function verb(event: Past["event"]): string {
   return event === "observed" ? "did not " : `${event} `;
 }
 
-function whomText({ pid, sessionId, gid, user, application }: Whom): string {
-  const handle = gid === null ? `${pid ?? "?"},${sessionId ?? "?"}` : `prepared transaction ${gid}`;
+function whomText({ pid, sessionId, gid, user, application, ...named }: Whom): string {
+  const session = handleOf({ ...named, pid, sessionId: sessionId ?? "?" });
+  const handle = gid === null ? session : `prepared transaction ${gid}`;
   const names = [user ?? "unknown user", ...(application === null || application === "" ? [] : [application])];
   return `${handle} (${names.map((name) => plainText(name, longestName)).join(", ")})`;
 }

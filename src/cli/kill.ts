@@ -1,10 +1,11 @@
-import { readKillStatement } from "../core/handle.ts";
+import { readStatement } from "../core/handle.ts";
 import { quietText } from "../daemon/log-line.ts";
 import { byHand, handOptions } from "./by-hand.ts";
 import type { CommandSpec } from "./command.ts";
 import { exitCodes } from "./output.ts";
+import { processes } from "./processes.ts";
 
-const session = { name: "<session>", describe: "'PID,SESSIONID', as tree and explain print it" };
+const session = { name: "<session>", describe: "as tree and explain print it, mostly 'PID,SESSIONID'" };
 
 export const kill: CommandSpec = {
   name: "kill",
@@ -35,18 +36,20 @@ export const cancel: CommandSpec = {
 
 export const sql: CommandSpec = {
   name: "sql",
-  summary: "kill in SQL: ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE]",
-  arguments: [{ name: "<statement>", describe: "that statement, in one argument" }],
+  summary:
+    "two statements on every engine: ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], SHOW [FULL] PROCESSLIST",
+  arguments: [{ name: "<statement>", describe: "one of them, in one argument" }],
   options: handOptions,
   config: true,
   json: true,
   run: async (given, output) => {
-    const read = readKillStatement(given.arguments[0] ?? "");
-    if (typeof read !== "string") {
-      const way = read.immediate ? "immediate" : "gentle";
-      return await byHand({ command: "sql", session: read.session, way, given, output });
+    const read = readStatement(given.arguments[0] ?? "");
+    if (typeof read === "string") {
+      output.err(quietText(`lockwarden sql: ${read}`));
+      return exitCodes.usage;
     }
-    output.err(quietText(`lockwarden sql: ${read}`));
-    return exitCodes.usage;
+    if (read.kind === "processes") return await processes(read.full, given, output);
+    const way = read.immediate ? "immediate" : "gentle";
+    return await byHand({ command: "sql", session: read.session, way, given, output });
   },
 };

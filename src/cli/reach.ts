@@ -6,7 +6,7 @@ import { actByHand, type Found, findByHand, type HandResult } from "../daemon/by
 import { journalGate } from "../daemon/journal-gate.ts";
 import { createLog } from "../daemon/log.ts";
 import { failureText } from "../daemon/once-report.ts";
-import { settingsFor } from "../daemon/settings.ts";
+import { settingsFor, settingsOn } from "../daemon/settings.ts";
 import { standardOutput } from "../daemon/standard-output.ts";
 import type { Link } from "../engines/engine.ts";
 import { engineFor } from "../engines/registry.ts";
@@ -68,9 +68,10 @@ function ownWay({ config, digest, stateDir, target }: Reaching): Reach {
     const journal = journalGate({ open: () => openJournal(stateDir), log, shout: () => undefined, newId, now });
     try {
       const { write } = journal;
+      const connected = await link();
       const context = {
-        settings,
-        link: await link(),
+        settings: settingsOn(settings, connected),
+        link: connected,
         write,
         newId,
         now,

@@ -1,6 +1,6 @@
 import { plainText } from "../core/plain-text.ts";
 import { relationText } from "../core/relation.ts";
-import { isIdle, type NodeKey, type Session } from "../core/session.ts";
+import { handleOf, isIdle, type NodeKey, type Session } from "../core/session.ts";
 import type { LockWait } from "../core/snapshot.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
 import { type Branch, type Forest, hiddenNode, type Root } from "../core/tree.ts";
@@ -140,7 +140,7 @@ function blockerLines({ node, waiters }: Root, forest: Forest, show: QueryText):
       [guide, age, blocks, way],
     ];
   }
-  const head: Line = [red(handle(party)), `  ${who(party)}`];
+  const head: Line = [red(handleOf(party)), `  ${who(party)}`];
   const query = party.query === null ? null : show(party.query);
   const statement = plainText(query ?? "", longestQuery);
   const label = isIdle(party) ? "last statement" : "statement";
@@ -197,7 +197,7 @@ function waiterSpans(branch: Branch, forest: Forest, { show }: TreeTextOptions):
   const statement = plainText(query ?? "", longestQuery);
   // What matters most comes first: a narrow terminal cuts the rest.
   return [
-    { style: "bold", text: blocks ? handle(session) : nameOf(waiter, forest) },
+    { style: "bold", text: blocks ? handleOf(session) : nameOf(waiter, forest) },
     `${person} `,
     soft ? { style: "cyan", text: `queues behind it${since}` } : { style: "yellow", text: `waits${since}` },
     ...(cycle.length === 0 ? [] : [red(` in a cycle with ${namesOf(cycle, forest)}`)]),
@@ -250,11 +250,7 @@ function nameOf(node: NodeKey, forest: Forest): string {
   if (node === hiddenNode) return "somebody who cannot be seen";
   const party = forest.parties.get(node);
   if (party?.kind === "prepared") return `prepared transaction ${plainText(party.gid, longestName)}`;
-  return party?.pid ?? node;
-}
-
-function handle({ pid, sessionId }: Session): string {
-  return `${pid ?? "?"},${sessionId}`;
+  return party === undefined ? node : (party.pid ?? handleOf(party));
 }
 
 /** Of a waiter: how long it waits and for what comes behind it, and is to be seen at 80 columns. */

@@ -90,12 +90,12 @@ export function smtpUrlMistakes(url: string): readonly string[] {
   }
 }
 
-/** There is a password before the host. */
+/** There is a password before the host. An account may have an @ of its own: USER@TENANT. */
 export function hasPassword(url: string): boolean {
-  return /^[^:]*:\/\/[^:@/?]*:[^/?]+@/u.test(url);
+  return /^[^:]*:\/\/[^:/?]*:[^/?]+@/u.test(url);
 }
 
 /** The URL without its password: for the digest. */
 export function withoutPassword(url: string): string {
-  return url.replace(/^([^:]*:\/\/[^:@/]*):[^/]*@/u, "$1@");
+  return url.replace(/^([^:]*:\/\/[^:/?]*):[^/]*@/u, "$1@");
 }

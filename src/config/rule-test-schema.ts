@@ -43,6 +43,7 @@ const spares: Record<SpareBy, true> = {
   probe: true,
   inactive: true,
   verifying: true,
+  unable: true,
 };
 const answers: Record<Probed["kind"], true> = { works: true, stuck: true, failed: true };
 

@@ -197,7 +197,7 @@ const target = z.strictObject({
   url: text
     .optional()
     .describe(
-      "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full; several hosts: HOST1:PORT,HOST2:PORT; a Unix socket: postgres://USER@/DATABASE?host=/run/postgresql.",
+      "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full; several hosts: HOST1:PORT,HOST2:PORT; a Unix socket: postgres://USER@/DATABASE?host=/run/postgresql. OceanBase: oceanbase://USER@TENANT#CLUSTER@HOST:PORT.",
     ),
   url_file: text.optional().describe("A file that holds the url."),
   password: text.optional().describe("Prefer password_file, or ~/.pgpass."),

@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import { type Finding, type Path, quote } from "./mistake.ts";
-import { hasPassword, postgresUrlMistakes, smtpUrlMistakes } from "./postgres-url.ts";
+import { hasPassword, smtpUrlMistakes } from "./postgres-url.ts";
 import type { ReadText } from "./read-text.ts";
+import { targetUrlMistakes } from "./target-url.ts";
 import { fieldAt } from "./values.ts";
 
 /** Relative paths are taken from `folder`, the config file's. */
@@ -18,7 +19,7 @@ export type Resolved = Readonly<{ url?: string; smtp?: string; password_file?: s
 /** Looks at the map as written, whatever else is wrong with it. */
 export function resolveTarget(written: unknown, path: Path, files: Files): Loaded<Resolved> {
   return withOnePassword(written, path, "url", [
-    readTwin({ written, path, key: "url", mistakes: postgresUrlMistakes }, files),
+    readTwin({ written, path, key: "url", mistakes: targetUrlMistakes(fieldAt(written, "engine")) }, files),
     passwordFile(written, path, files),
   ]);
 }

@@ -3,9 +3,9 @@ import type { ActDecision, Signal } from "./decision.ts";
 import { personOf } from "./explain.ts";
 import type { Person, Standing } from "./explanation.ts";
 import { alwaysProtected, type Protection } from "./guards.ts";
-import type { Handle } from "./handle.ts";
+import { type Handle, handleForm } from "./handle.ts";
 import { incidentKey, sessionIdentity } from "./history.ts";
-import { isIdle, type Session } from "./session.ts";
+import { handleOf, isIdle, type Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { few, namesIn, standingOf } from "./standing.ts";
 import { unreachable } from "./unreachable.ts";
@@ -14,8 +14,9 @@ import { type WaitGraph, waitGraph } from "./wait-graph.ts";
 /** What somebody wants of a session. `gentle`: its statement is cancelled before it is ended. */
 export type Way = "cancel" | "gentle" | "immediate";
 
-/** `identity`: of the session that was shown; null: none was shown yet. */
-export type Asked = Handle & Readonly<{ identity: string | null; way: Way; lift: boolean }>;
+/** `sessionId`: null: one id was written, which names a whole session on some servers. `identity`: of the session that was shown; null: none was shown yet. */
+export type Asked = Readonly<{ pid: Handle["pid"]; sessionId: Handle["sessionId"] | null }> &
+  Readonly<{ identity: string | null; way: Way; lift: boolean }>;
 
 /** What is shown before anything is done. */
 export type Picture = Readonly<{
@@ -30,9 +31,12 @@ export type Picture = Readonly<{
   lifted: string | null;
 }>;
 
-/** `gone`: it has ended. `unseen`: it may be there, hidden from our role. `idle`: there is nothing to cancel. */
+/**
+ * `gone`: it has ended. `changed`: that session is there, on another thread. `unseen`: it may be there, hidden from our role.
+ * `unclear`: what was written names no session here. `idle`: there is nothing to cancel.
+ */
 export type Sighting =
-  | Readonly<{ kind: "gone" | "unseen"; text: string }>
+  | Readonly<{ kind: "gone" | "changed" | "unseen" | "unclear"; text: string }>
   | Readonly<{ kind: "refused" | "idle"; text: string; picture: Picture }>
   | Readonly<{ kind: "found"; picture: Picture; session: Session }>;
 
@@ -77,15 +81,46 @@ export function isCancelable({ state }: Session): boolean {
 }
 
 function isAsked(session: Session, { pid, sessionId, identity }: Asked): boolean {
-  return session.pid === pid && session.sessionId === sessionId && (identity ?? session.identity) === session.identity;
+  if (identity !== null && identity !== session.identity) return false;
+  // Named by one id: what is written after it, the vendor reserves.
+  if (session.handle !== undefined) return session.handle === pid;
+  if (sessionId === null || session.sessionId !== sessionId) return false;
+  // Once it was shown it is the same one, on whichever thread of a pool it is by then.
+  return identity !== null || session.pid === threadOf(pid);
 }
 
-function absent({ sessions, target, gaps }: Snapshot, { pid, sessionId }: Asked): Sighting {
-  const [now] = sessions.filter((one) => one.pid === pid);
-  const who = sessionId === "" ? `process ${pid}` : `${pid},${sessionId}`;
+/** The pid of a session that is on no thread is written 0. */
+function threadOf(pid: string): string | null {
+  return pid === "0" ? null : pid;
+}
+
+function absent(snapshot: Snapshot, asked: Asked): Sighting {
+  const { sessions } = snapshot;
+  const { pid, sessionId, identity } = asked;
+  if (sessions.some(({ handle }) => handle !== undefined)) return missing(snapshot, pid);
+  if (sessionId === null) {
+    const what = `expected ${handleForm}, got ${pid}: a pid alone may be another session's by now`;
+    return { kind: "unclear", text: `${what}; ${ofProcess(snapshot, { pid, who: `process ${pid}` }).text}` };
+  }
+  const who = `${pid},${sessionId}`;
+  const moved = sessions.find((one) => one.sessionId === sessionId && one.identity === (identity ?? one.identity));
+  if (moved !== undefined && moved.identity !== "")
+    return { kind: "changed", text: `session ${sessionId} is there, but as ${handleOf(moved)} and not as ${who}` };
+  return ofProcess(snapshot, { pid, who });
+}
+
+type Missing = Readonly<{ kind: "gone" | "unseen"; text: string }>;
+
+/** Whoever has that pid now. */
+function ofProcess(snapshot: Snapshot, { pid, who }: Readonly<{ pid: string; who: string }>): Missing {
+  const now = snapshot.sessions.find((one) => one.pid === pid);
   if (now?.identity === "")
     return { kind: "unseen", text: `process ${pid} is hidden from our role; grant it pg_read_all_stats` };
-  if (now !== undefined) return { kind: "gone", text: `the session of process ${pid} is ${pid},${now.sessionId} now` };
+  if (now !== undefined) return { kind: "gone", text: `the session of process ${pid} is ${handleOf(now)} now` };
+  return missing(snapshot, who);
+}
+
+function missing({ target, gaps }: Snapshot, who: string): Missing {
   // Whoever is hidden and stands in nobody's way is not listed at all.
   if (gaps.length > 0) return { kind: "unseen", text: `${who} does not show on ${target}; ${gaps.join("; ")}` };
   return { kind: "gone", text: `no client of ${target} is ${who}: it has ended, or is a process of the server's own` };
@@ -128,8 +163,8 @@ export type Deciding = Readonly<{
   /** Who asked. */
   by: string;
   protectMaintenance: boolean;
-  /** A cancel was passed over, as it would do nothing. */
-  skippedCancel: boolean;
+  /** Why a cancel was passed over; null: none was. */
+  skippedCancel: string | null;
 }>;
 
 /** The one way in which an act comes from a person and not from a rule: it is about the session alone. */
@@ -141,9 +176,9 @@ export function handDecision(
   const behind = behindIt(snapshot, session, waitGraph(snapshot), mostKept);
   const people = new Map(snapshot.sessions.map((one) => [one.key, one]));
   const waiters = behind.map(({ waiter }) => people.get(waiter)).filter((one) => one !== undefined);
-  const names = waiters.map(({ pid }) => pid ?? "?");
+  const names = waiters.map((one) => one.pid ?? handleOf(one));
   const whom = names.length === 0 ? "blocks nobody" : `blocks ${few(names)}`;
-  const skipped = skippedCancel ? "; the cancel is passed over: no statement runs" : "";
+  const skipped = skippedCancel === null ? "" : `; the cancel is passed over: ${skippedCancel}`;
   return {
     kind: "act",
     incident: incidentKey(byHandRule, sessionIdentity(session)),

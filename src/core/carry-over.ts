@@ -81,8 +81,8 @@ function hasBegun(incident: Incident, { steps: [first] }: Rule): boolean {
 }
 
 export function droppedText({ incident, before, cause }: Dropped): string {
-  const [pid = ""] = incident.subject.split(" ");
-  const whom = /^\d+$/.test(pid) ? ` for session ${pid}` : "";
+  const [key = ""] = incident.subject.split(" ");
+  const whom = /^\d+$/.test(key) ? ` for session ${key}` : "";
   const where = before === null ? "at its end" : `before its ${before}`;
   return `rule ${incident.rule}: ${causeText(cause)}; its ladder${whom} is dropped ${where}${afterwards(cause)}`;
 }

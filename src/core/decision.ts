@@ -70,7 +70,8 @@ export type SpareBy =
   | "journal"
   | "probe"
   | "inactive"
-  | "verifying";
+  | "verifying"
+  | "unable";
 
 /** Which limit one act more would have passed. */
 export type LimitCode =
@@ -109,7 +110,9 @@ export type ActDecision = Extract<Decision, { kind: "act" }>;
 
 /** What the server said to the signal; not yet an outcome. */
 export type Sent =
-  | Readonly<{ kind: "sent" | "gone" | "changed" }>
+  /** `unguarded`: why it could not be checked and sent in one statement; left out where it was. */
+  | Readonly<{ kind: "sent"; unguarded?: string }>
+  | Readonly<{ kind: "gone" | "changed" }>
   | Readonly<{ kind: "denied" | "failed" | "uncertain"; error: string }>;
 
 /** A statement of the user's own that says whether the way is stuck; always rolled back. */
@@ -136,6 +139,8 @@ export type Outcome = Readonly<{
   /** Who blocks them now, in words for people. */
   next: string | null;
   text: string;
+  /** Why the signal could not be checked and sent in one statement; left out where it was. */
+  unguarded?: string;
   /** What the rule's probe said afterwards; left out where there was none. */
   probe?: Probed;
 }>;

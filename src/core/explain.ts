@@ -13,7 +13,7 @@ import { limitText, overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
 import { standIn } from "./prepared.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
-import type { NodeKey, Prepared, Session } from "./session.ts";
+import { handleOf, type NodeKey, type Prepared, type Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { type NameOf, namesIn, neverText, standingOf } from "./standing.ts";
@@ -165,13 +165,15 @@ function decidedRule(rule: CompiledRule, node: NodeKey, { decisions, circumstanc
 
 /** A session for people and programs, its statement as it may be shown. */
 export function personOf(session: Session, show: Question["show"]): Person {
-  const { kind, pid, sessionId, user, database, application, client, backendType, state, stateMs, query } = session;
+  const { kind, pid, sessionId, handle, user, database, application, client } = session;
+  const { backendType, state, stateMs, query } = session;
   const { transaction } = session;
   const open = transaction.kind === "open" ? transaction : null;
   return {
     kind,
     pid,
     sessionId,
+    ...(handle !== undefined && { handle }),
     user,
     database,
     application,
@@ -224,7 +226,7 @@ function ageOf(one: Session | Prepared): number {
 
 function isNamed(one: Session | Prepared, asked: string): boolean {
   if (one.kind === "prepared") return one.gid === asked;
-  return one.pid === asked || `${one.pid},${one.sessionId}` === asked;
+  return one.pid === asked || handleOf(one) === asked.replaceAll(/\s/g, "");
 }
 
 function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"], "behind" | "busy"> {

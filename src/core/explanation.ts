@@ -70,6 +70,7 @@ export type Person = Pick<
   | "kind"
   | "pid"
   | "sessionId"
+  | "handle"
   | "user"
   | "database"
   | "application"

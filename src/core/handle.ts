@@ -1,10 +1,13 @@
-/** What people call a session by: `4711,67a1b2c3.1267`, as Lockwarden and the server's log print it. */
+/**
+ * What people call a session by, as Lockwarden prints it: `4711,67a1b2c3.1267`, with the server log's session id, or two
+ * numbers, the second one the session's own; the pid of a session that is on no thread is written 0.
+ */
 export type Handle = Readonly<{ pid: string; sessionId: string }>;
 
-/** `pid`: a process id alone, which says nothing of whose it is by now. */
+/** `alone`: one number. Where it is a process id it says nothing of whose that is by now; some servers name a session by it. */
 export type ReadHandle =
   | (Readonly<{ kind: "handle" }> & Handle)
-  | Readonly<{ kind: "pid"; pid: string }>
+  | Readonly<{ kind: "alone"; pid: string }>
   | Readonly<{ kind: "wrong"; text: string }>;
 
 const blanks = "[ \\t\\r\\n]*";
@@ -13,6 +16,7 @@ const whole = new RegExp(
   `^${blanks}([1-9][0-9]{0,19})${blanks},${blanks}([0-9a-f]{1,16})\\.([0-9a-f]{1,16})${blanks}$`,
   "i",
 );
+const pair = new RegExp(`^${blanks}(0|[1-9][0-9]{0,19})${blanks},${blanks}(0|[1-9][0-9]{0,19})${blanks}$`);
 const longestShown = 80;
 /** No handle or statement that means anything is longer; among many blanks the search for an end takes the square of their number. */
 const longestRead = 1_000;
@@ -22,7 +26,9 @@ export const handleForm = "'PID,SESSIONID' such as '4711,67a1b2c3.1267', as lock
 export function readHandle(written: string): ReadHandle {
   if (written.length > longestRead) return { kind: "wrong", text: `expected ${handleForm}, got ${shown(written)}` };
   const [, pid] = alone.exec(written) ?? [];
-  if (pid !== undefined) return { kind: "pid", pid };
+  if (pid !== undefined) return { kind: "alone", pid };
+  const [, first, second] = pair.exec(written) ?? [];
+  if (first !== undefined && second !== undefined) return { kind: "handle", pid: first, sessionId: second };
   const [, process, start, hex] = whole.exec(written) ?? [];
   if (process === undefined || start === undefined || hex === undefined)
     return { kind: "wrong", text: `expected ${handleForm}, got ${shown(written)}` };
@@ -37,12 +43,20 @@ export function readHandle(written: string): ReadHandle {
 const statement =
   /^[ \t\r\n]*alter[ \t\r\n]+system[ \t\r\n]+kill[ \t\r\n]+session[ \t\r\n]+'([^']*)'([ \t\r\n]+immediate)?[ \t\r\n]*;?[ \t\r\n]*$/i;
 
-/** The one statement that GaussDB, openGauss and OceanBase have for it; a text says what was expected. */
-export function readKillStatement(sql: string): Readonly<{ session: string; immediate: boolean }> | string {
-  const [all, session, immediate] = sql.length > longestRead ? [] : (statement.exec(sql) ?? []);
-  if (all === undefined || session === undefined)
-    return `expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], and nothing else, got ${shown(sql)}`;
-  return { session, immediate: immediate !== undefined };
+const listing = /^[ \t\r\n]*show[ \t\r\n]+(full[ \t\r\n]+)?processlist[ \t\r\n]*;?[ \t\r\n]*$/i;
+
+export type ReadStatement =
+  | Readonly<{ kind: "kill"; session: string; immediate: boolean }>
+  | Readonly<{ kind: "processes"; full: boolean }>;
+
+/** The two statements that several vendors have for it; a text says what was expected. */
+export function readStatement(sql: string): ReadStatement | string {
+  const short = sql.length <= longestRead;
+  const [all, session, immediate] = short ? (statement.exec(sql) ?? []) : [];
+  if (all !== undefined && session !== undefined) return { kind: "kill", session, immediate: immediate !== undefined };
+  const [list, full] = short ? (listing.exec(sql) ?? []) : [];
+  if (list !== undefined) return { kind: "processes", full: full !== undefined };
+  return `expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], or SHOW [FULL] PROCESSLIST, and nothing else, got ${shown(sql)}`;
 }
 
 function shown(text: string): string {

@@ -158,13 +158,13 @@ export function isOver(incident: Incident | undefined, atMs: number): boolean {
 /** The transaction while there is one, else the session itself; null when neither can be told. */
 export function subjectKey(session: Session): string | null {
   if (session.role === "prepared") return session.identity;
-  if (session.transaction.kind === "none" && session.pid !== null) return `${session.pid} ${session.identity}`;
+  if (session.transaction.kind === "none") return sessionIdentity(session);
   return transactionKey(session);
 }
 
 /** One connection for as long as it lasts. */
 export function sessionIdentity(session: Session): string {
-  return `${session.pid ?? "?"} ${session.identity}`;
+  return `${session.key} ${session.identity}`;
 }
 
 export function incidentKey(rule: string, subject: string): string {
@@ -194,16 +194,16 @@ export function wasTold({ told, unheard }: Pick<Incident, "told" | "unheard">): 
 
 /**
  * Whoever stands in a queue, as a member of a cooldown's lineage: the transaction, as the next one of a pooled connection may
- * stand in another queue. Begins with the pid.
+ * stand in another queue. Begins with the session's key.
  */
 export function lineageKey(session: Session): string {
   return transactionKey(session) ?? sessionIdentity(session);
 }
 
-/** Whether a session is one of these. Most are not, which their pid already says. */
+/** Whether a session is one of these. Most are not, which their key already says. */
 export function isIn(lineage: ReadonlySet<string>): (session: Session) => boolean {
-  const pids = new Set(Array.from(lineage, (identity) => identity.slice(0, identity.indexOf(" "))));
-  return (session) => pids.has(session.pid ?? "?") && lineage.has(lineageKey(session));
+  const keys = new Set(Array.from(lineage, (identity) => identity.slice(0, identity.indexOf(" "))));
+  return (session) => keys.has(session.key) && lineage.has(lineageKey(session));
 }
 
 /** The repeat offender: same user, application and client; of prepared transactions the same owner. */

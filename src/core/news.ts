@@ -1,4 +1,5 @@
 import type { Decision, Outcome } from "./decision.ts";
+import { handleOf } from "./session.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** What people are to be told of a decision or its outcome; null when they need not be. */
@@ -26,6 +27,7 @@ export function newsOfDecision(decision: Decision): News | null {
     case "journal":
     case "idle":
     case "no-transaction":
+    case "unable":
       return opened(said(`did not ${decision.action} `));
     case "follower":
       // Only written down: a follower tells nobody.
@@ -113,5 +115,5 @@ export function subjectText({ evidence: { victim } }: Decision): string {
 
 export function victimText(victim: Decision["evidence"]["victim"]): string {
   if (victim.kind === "prepared") return `prepared transaction ${victim.gid}`;
-  return `session ${victim.pid ?? "?"},${victim.sessionId} (${victim.user ?? "unknown user"}, ${victim.application || "no application name"})`;
+  return `session ${handleOf(victim)} (${victim.user ?? "unknown user"}, ${victim.application || "no application name"})`;
 }

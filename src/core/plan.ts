@@ -1,7 +1,8 @@
 import type { Config, Mode } from "../config/schema.ts";
+import { lackingText } from "./abilities.ts";
 import { openBreaker, openText } from "./breaker.ts";
 import { byHandRule } from "./by-hand-outcome.ts";
-import type { ActDecision, Decision, LimitCode, Reason, SpareBy } from "./decision.ts";
+import type { ActDecision, Decision, LimitCode, Reason, Signal, SpareBy } from "./decision.ts";
 import { guardOf, reasonOf } from "./evidence.ts";
 import type { Protection } from "./guards.ts";
 import { type Cooldown, type History, isIn, lineageKey, offender, unopened } from "./history.ts";
@@ -28,6 +29,8 @@ export type Circumstances = Readonly<{
   protection: Protection;
   protectMaintenance: boolean;
   limits: Config["limits"];
+  /** Steps that this server has no way to take; left out: none. */
+  cannot?: readonly Signal[];
   atMs: number;
 }>;
 
@@ -73,7 +76,7 @@ export function plan(findings: readonly Finding[], history: History, circumstanc
 /** The rule is busy with it, or has done with it what it can: it stays the oldest as long as it is there. */
 function isOnLadder({ inMs }: Finding, decision: Decision): boolean {
   if (inMs > 0) return false;
-  return decision.kind !== "spare" || decision.by === "done" || decision.by === "verifying";
+  return decision.kind !== "spare" || decision.by === "done" || decision.by === "unable" || decision.by === "verifying";
 }
 
 /**
@@ -141,7 +144,7 @@ function draftOf(judged: Judged, circumstances: Circumstances, verifying: Histor
   }
   if (inMs > 0) return decisionOn(judged, { kind: "wait", inMs });
   const sent = verifying.get(judged.incident);
-  if (sent === undefined) return onRung(judged);
+  if (sent === undefined) return onRung(judged, circumstances.cannot);
   const ago = () => spokenDuration(circumstances.atMs - sent.sentMs);
   const text = () => `${sent.action} was sent ${ago()} ago, and whether it worked is not known yet`;
   return spare("verifying", () => amend(reasonOf(finding), "verifying", text()));
@@ -152,7 +155,7 @@ function isUnread({ waits, contended }: Snapshot): boolean {
   return waits === null && contended;
 }
 
-function onRung(judged: Judged): Decision | null {
+function onRung(judged: Judged, cannot: Circumstances["cannot"] = []): Decision | null {
   const { rung } = judged;
   switch (rung.kind) {
     case "wait": {
@@ -166,7 +169,9 @@ function onRung(judged: Judged): Decision | null {
       return decisionOn(judged, { kind: "spare", by: "idle" }, amending(judged, "cancel-useless", text));
     }
     case "do":
-      return rung.action === "notify" ? notifyDecision(judged) : transactionless(judged);
+      return rung.action === "notify"
+        ? notifyDecision(judged)
+        : (beyondServer(judged, cannot) ?? transactionless(judged));
     default:
       return unreachable(rung);
   }
@@ -181,6 +186,13 @@ function doneText(retryMs: number | null): string {
 function notifyDecision(judged: Judged): Decision {
   const guard = { sinceState: false, sinceQuery: false, blocks: null, waits: null, notMaintenance: false };
   return decisionOn(judged, { kind: "act", guard });
+}
+
+/** What this server cannot do is not tried, and no firmer step taken in its place. */
+function beyondServer(judged: Judged, cannot: readonly Signal[]): Decision | null {
+  const { action } = judged;
+  if (!cannot.some((one) => one === action)) return null;
+  return decisionOn(judged, { kind: "spare", by: "unable" }, amending(judged, "unable", lackingText(action)));
 }
 
 /** A session without a transaction, as an aborted one is to the server, is only hit by a rule that names its very state. */

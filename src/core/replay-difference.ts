@@ -26,6 +26,7 @@ export type Case = Readonly<{
     gid: string | null;
     pid: string | null;
     sessionId: string;
+    handle?: string;
     user: string | null;
     database: string | null;
     application: string | null;
@@ -163,11 +164,12 @@ function enter(cases: Map<string, Case>, { snapshot }: RecordedLook, { act, side
     heldBack,
     unprobed,
   };
-  const { pid, sessionId, user, database, application, client } = session;
+  const { pid, sessionId, handle, user, database, application, client } = session;
+  const named = { pid, sessionId, ...(handle !== undefined && { handle }) };
   const first: Case = {
     target: snapshot.target,
     subject: opinion.subject,
-    session: { gid: prepared?.gid ?? null, pid, sessionId, user, database, application, client },
+    session: { gid: prepared?.gid ?? null, ...named, user, database, application, client },
     before: null,
     after: null,
     instead: insteadOf(others.filter(({ subject }) => subject === opinion.subject)),

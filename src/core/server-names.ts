@@ -55,7 +55,7 @@ export function nameDoubts(
     ["protect.databases", protect.databases, "database", all.flatMap(databasesOf), databasesOf(here)],
   ] as const;
   const ofProtect = lists.flatMap(([key, patterns, what, everywhere, known]) =>
-    unknownOf(patterns, everywhere).map((pattern): Doubt => {
+    (what === "role" && all.some(rolesHidden) ? [] : unknownOf(patterns, everywhere)).map((pattern): Doubt => {
       return { rule: null, text: `${key}: ${noneText(what, pattern, here)}${meant(pattern, known, nearest)}` };
     }),
   );
@@ -63,6 +63,7 @@ export function nameDoubts(
 }
 
 const rolesOf = ({ survey }: Surveyed): readonly string[] => survey.roles.map(({ name }) => name);
+const rolesHidden = ({ survey }: Surveyed): boolean => survey.rolesHidden === true;
 const databasesOf = ({ survey }: Surveyed): readonly string[] => survey.databases;
 
 function unknownOf(patterns: readonly string[] | undefined, known: readonly string[]): readonly string[] {
@@ -92,6 +93,7 @@ function conditionsOf(rule: Rule, part: Part): Conditions {
 }
 
 function roleTexts(rule: Rule, { here, nearest }: NameContext, places: readonly Surveyed[]): readonly string[] {
+  if (places.some(rolesHidden)) return [];
   const everywhere = places.flatMap(({ survey }) => survey.roles);
   const known = here.survey.roles.filter(({ login }) => login).map(({ name }) => name);
   return parts.flatMap((part) => {

@@ -4,7 +4,7 @@
 export type Text = string | null;
 export type Ms = number | null;
 
-/** Opaque, unique in one snapshot. */
+/** Opaque, without blanks, unique in one snapshot; a session keeps its own for as long as it lasts. */
 export type NodeKey = string;
 
 export type SessionState = "active" | "idle" | "idle in transaction" | "idle in transaction (aborted)" | "other";
@@ -31,6 +31,8 @@ export type Session = Readonly<{
   pid: Text;
   /** A handle for people and server logs, never the identity. (PostgreSQL) the %c of log_line_prefix. */
   sessionId: string;
+  /** What people name it by, where that is one id and not `pid,sessionid`. */
+  handle?: string;
   /** `prepared`: no session at all, but what stands in for a prepared transaction while it is judged. */
   role: "client" | "internal" | "replication" | "prepared" | "unknown";
   backendType: Text;
@@ -80,11 +82,16 @@ export type Prepared = Readonly<{
   xminAge?: number | null;
 }>;
 
+/** What people name a session by, and `kill` takes; of a session on no thread the pid is written 0. */
+export function handleOf({ handle, pid, sessionId }: Pick<Session, "handle" | "pid" | "sessionId">): string {
+  return handle ?? `${pid ?? "0"},${sessionId}`;
+}
+
 /** Names one transaction of one session for as long as it lasts; null when the session has none or it cannot be seen. */
 export function transactionKey(session: Session): string | null {
   const { transaction } = session;
   if (transaction.kind !== "open" || transaction.startedAt === null || session.pid === null) return null;
-  return `${session.pid} ${session.identity} ${transaction.startedAt}`;
+  return `${session.key} ${session.identity} ${transaction.startedAt}`;
 }
 
 /** The two states in which a transaction stays open while its client does nothing. */

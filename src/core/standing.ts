@@ -1,16 +1,16 @@
 import type { Standing } from "./explanation.ts";
 import { relationText } from "./relation.ts";
-import type { NodeKey, Session } from "./session.ts";
+import { handleOf, type NodeKey, type Session } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { WaitGraph } from "./wait-graph.ts";
 
-/** Names whoever waits or blocks: the pid, or a prepared transaction's gid. */
+/** Names whoever waits or blocks: the pid, what people name a session without one by, or a prepared transaction's gid. */
 export type NameOf = (node: NodeKey) => string;
 
 export function namesIn(snapshot: Snapshot): NameOf {
   const names = new Map<NodeKey, string>();
   for (const { key, gid } of snapshot.prepared) names.set(key, `prepared transaction ${gid}`);
-  for (const { key, pid } of snapshot.sessions) names.set(key, pid ?? "a session without a process");
+  for (const session of snapshot.sessions) names.set(session.key, session.pid ?? handleOf(session));
   return (node) => names.get(node) ?? "somebody unseen";
 }
 

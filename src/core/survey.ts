@@ -29,6 +29,8 @@ export type Survey = Readonly<{
   /** A value that could not be read is missing here, and said in `gaps`. */
   timeouts: readonly ServerTimeout[];
   roles: readonly SurveyedRole[];
+  /** The server does not show all of them to our own: that a name is missing says nothing. */
+  rolesHidden?: boolean;
   ownRole: string;
   databases: readonly string[];
   mostSessions: number | null;

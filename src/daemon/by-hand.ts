@@ -23,7 +23,7 @@ import type { Settings } from "./settings.ts";
 
 /** What is shown before somebody is asked. */
 export type Found =
-  | Readonly<{ kind: "gone" | "unseen" | "unreachable"; text: string }>
+  | Readonly<{ kind: "gone" | "changed" | "unseen" | "unclear" | "unreachable"; text: string }>
   | Readonly<{ kind: "refused" | "idle"; text: string; picture: Picture }>
   | Readonly<{ kind: "found"; picture: Picture }>;
 
@@ -36,7 +36,7 @@ export type HandOutcome = OutcomeKind | "refused" | "unreachable";
 export type HandResult = Readonly<{ outcome: HandOutcome; text: string; steps: readonly HandStep[] }>;
 
 export type HandContext = Readonly<{
-  settings: Pick<Settings, "target" | "digest" | "protection" | "protect" | "verifyMs" | "queryText">;
+  settings: Pick<Settings, "target" | "digest" | "protection" | "protect" | "verifyMs" | "queryText" | "cannot">;
   link: Pick<Link, "read" | "act" | "prove" | "probe">;
   write(event: JournalEvent): Promise<void>;
   newId(): string;
@@ -80,14 +80,17 @@ async function lookFor(asked: Asked, { settings, link, signal }: Looking): Promi
  */
 export async function actByHand(asked: Asked & Readonly<{ by: string }>, context: HandContext): Promise<HandResult> {
   const steps: HandStep[] = [];
-  let skippedCancel = false;
+  let skippedCancel: string | null = null;
   for (const [step, action] of stepsOf(asked.way).entries()) {
     if (steps.length > 0 && (context.left.aborted || context.signal.aborted)) break;
     try {
       const { snapshot, sighting } = await lookFor(asked, context);
       if (sighting.kind !== "found") return notFound(sighting, steps);
-      if (action === "cancel" && !isCancelable(sighting.session)) {
-        skippedCancel = true;
+      const cannot = context.settings.cannot.includes(action);
+      if (cannot && asked.way === action)
+        return { outcome: "failed", text: `this server has no way to ${action}; nothing was sent`, steps };
+      if (cannot || (action === "cancel" && !isCancelable(sighting.session))) {
+        skippedCancel = cannot ? "this server has none" : "no statement runs";
         continue;
       }
       const outcome = await take({ action, step, skippedCancel, asked }, { snapshot, ...sighting }, context);
@@ -104,7 +107,7 @@ export async function actByHand(asked: Asked & Readonly<{ by: string }>, context
 type Rung = Readonly<{
   action: Signal;
   step: number;
-  skippedCancel: boolean;
+  skippedCancel: string | null;
   asked: Readonly<{ by: string; lift: boolean }>;
 }>;
 
@@ -153,8 +156,11 @@ function notFound(sighting: Exclude<Sighting, { kind: "found" }>, steps: readonl
     case "gone":
       if (steps.length === 0) return { outcome: "gone", text: `${text}; nothing was sent`, steps };
       return { outcome: "released", text: "the session ended after the cancel; nothing more was sent", steps };
+    case "changed":
+      return { outcome: "changed", text: `${text}; nothing was sent`, steps };
     case "unseen":
       return { outcome: "denied", text: `${text}; nothing was sent`, steps };
+    case "unclear":
     case "idle":
       return { outcome: "failed", text: `${text}; nothing was sent`, steps };
     case "refused": {

@@ -63,7 +63,8 @@ function addressed(message: object, watched: Watched): Watched[number] & Readonl
 function askedOf(value: unknown): Asked {
   const { pid, sessionId, identity, way, lift } =
     typeof value === "object" && value !== null ? (value as Partial<Asked>) : {};
-  const whole = typeof pid === "string" && typeof sessionId === "string" && typeof lift === "boolean";
+  const numbered = typeof pid === "string" && (typeof sessionId === "string" || sessionId === null);
+  const whole = numbered && typeof lift === "boolean";
   const named = identity === null || typeof identity === "string";
   const known = ways.find((one) => one === way);
   if (!whole || !named || known === undefined)

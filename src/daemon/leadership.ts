@@ -1,3 +1,4 @@
+import { leaselessText } from "../core/abilities.ts";
 import type { Link } from "../engines/engine.ts";
 import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
@@ -27,7 +28,9 @@ export function leadership({ target, log }: Readonly<{ target: string; log: Log 
       held = lease !== "taken";
       const tookOver = held && follows;
       follows = !held;
-      if (once.changed("lease", lease) && follows) {
+      const isNew = once.changed("lease", lease);
+      if (isNew && lease === "unsupported") log.warn({ target }, leaselessText);
+      if (isNew && follows) {
         log.warn(
           { target },
           "another Lockwarden acts on this target; this one observes, and takes over when that one ends",

@@ -56,6 +56,7 @@ function decisionReport({ decision, outcome }: Judgement): DecisionReport {
         ? {
             pid: victim.pid,
             sessionId: victim.sessionId,
+            ...(victim.handle !== undefined && { handle: victim.handle }),
             user: victim.user,
             database: victim.database,
             application: victim.application,
@@ -82,7 +83,8 @@ export function reportLines(report: TargetReport): string[] {
   if (report.decisions.length === 0) return [`${report.target}: nothing to do`];
   return report.decisions.map((one) => {
     const { session, outcome } = one;
-    const handle = session["pid"] === undefined ? session["gid"] : `${session["pid"] ?? "?"},${session["sessionId"]}`;
+    const { gid = null, pid = null, sessionId } = session;
+    const handle = sessionId === undefined ? gid : (session["handle"] ?? `${pid ?? "0"},${sessionId}`);
     const result = outcome === null ? "" : ` → ${outcome}: ${one.outcomeText}`;
     const whom = `${handle} (${session["user"] ?? "unknown user"})`;
     return `${report.target}: ${one.rule}: ${verb(one)} ${whom}: ${one.reason}${result}`;

@@ -1,6 +1,8 @@
 import { parseDuration } from "../config/duration.ts";
 import type { Config, Mode, Target } from "../config/schema.ts";
+import { lackingSteps } from "../core/abilities.ts";
 import type { Patterns } from "../core/condition.ts";
+import type { Signal } from "../core/decision.ts";
 import { compileProtection, type Protection } from "../core/guards.ts";
 import { type CompiledRule, compileRules } from "../core/rules.ts";
 import type { Link, Look, Missing } from "../engines/engine.ts";
@@ -22,6 +24,8 @@ export type Settings = Readonly<{
   prepared: boolean;
   /** Looks are never further apart than this; Infinity when no rule acts. */
   shortestThresholdMs: number;
+  /** Steps that the server has no way to take; nothing is known of that before a connection. */
+  cannot: readonly Signal[];
 }>;
 
 /** Looking more often than this would be a load of its own. */
@@ -45,12 +49,14 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
     prepared: rules.some(({ rule }) => rule.match.prepared !== undefined),
     sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
     shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
+    cannot: [],
   };
 }
 
 /** What holds on the server that was connected to: where nobody asked to act, what would be done is only told. */
 export function settingsOn(settings: Settings, { capabilities }: Pick<Link, "capabilities">): Settings {
-  return capabilities.acts ? settings : { ...settings, mode: "observe" };
+  const there = { ...settings, cannot: lackingSteps(capabilities) };
+  return capabilities.acts ? there : { ...there, mode: "observe" };
 }
 
 /** Whether anybody may be acted on by it. */

@@ -163,6 +163,7 @@ export function circumstancesOf(
     protection: settings.protection,
     protectMaintenance: settings.protect.maintenance,
     limits: settings.limits,
+    cannot: settings.cannot,
     atMs: snapshot.atMs,
   };
 }

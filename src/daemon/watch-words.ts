@@ -1,3 +1,4 @@
+import { unguardedText } from "../core/abilities.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
 import type { Missing } from "../engines/engine.ts";
 import type { Log } from "./log-port.ts";
@@ -14,6 +15,8 @@ export type WatchWords = Readonly<{
   missing(missing: readonly Missing[]): void;
   /** Acting was asked for, and this server is a standby. */
   standby(): void;
+  /** Acting was asked for, and no signal can be guarded by the statement that sends it. */
+  unguarded(): void;
 }>;
 
 const standbyText =
@@ -46,5 +49,8 @@ export function watchWords(target: string, log: Log): WatchWords {
       if (once.changed("missing", text) && text !== "") log.error({ target }, `its role lacks what is needed: ${text}`);
     },
     standby: () => log.warn({ target }, standbyText),
+    unguarded: () => {
+      if (once.changed("unguarded", unguardedText)) log.warn({ target }, unguardedText);
+    },
   };
 }

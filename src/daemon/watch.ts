@@ -63,6 +63,8 @@ export type WatchState = Standing &
   Readonly<{
     /** Some rule may signal somebody here; who only observes does not ask for the right to act. */
     enforces: boolean;
+    /** A signal is checked for just before, and not within its own statement. */
+    unguarded?: true;
     /** Since the last look that succeeded; null: none has. */
     lookedAgoMs: number | null;
     /** Until the next look, or the next try to connect; null: none is planned. */
@@ -250,6 +252,7 @@ export function watch(context: WatchContext): Watch {
       expect(0);
       connection = link;
       if (enforces(context.settings()) && !link.capabilities.acts) words.standby();
+      if (enforces(settings()) && !link.capabilities.atomicGuard) words.unguarded();
       const sentence = `connected to ${facts.version} as ${facts.role}`;
       // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
       if (absence.isAway()) back = sentence;
@@ -328,6 +331,7 @@ export function watch(context: WatchContext): Watch {
       return {
         ...state,
         enforces: enforces(settings()),
+        ...(connection?.capabilities.atomicGuard === false && { unguarded: true }),
         lookedAgoMs: lastLookAt === null ? null : performance.now() - lastLookAt,
         nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,
       };

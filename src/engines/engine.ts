@@ -37,6 +37,8 @@ export type Missing = Readonly<{ missing: string; grant: string }> &
   );
 
 export type ServerFacts = Readonly<{
+  /** The product that answered, where an engine speaks to several. */
+  engine?: string;
   version: string;
   role: string;
   database: string;

@@ -1,5 +1,5 @@
 import type { Action, Decision, Outcome, SpareBy } from "../core/decision.ts";
-import type { Prepared, Session } from "../core/session.ts";
+import { handleOf, type Prepared, type Session } from "../core/session.ts";
 import { unreachable } from "../core/unreachable.ts";
 
 /** What was done, or would have been. */
@@ -65,6 +65,7 @@ const spared: Readonly<Record<SpareBy, string>> = {
   journal: "The journal cannot be written, and without it nothing is acted on.",
   inactive: "The rule's hours are over.",
   verifying: "A signal is out, and whether it worked is not known yet.",
+  unable: "This server has no way to take that step.",
 };
 
 /** What the reader is to do. */
@@ -125,6 +126,7 @@ function whenSpared(by: SpareBy, victim: Session | Prepared, byHand: ByHand): re
     case "done":
     case "no-transaction":
     case "inactive":
+    case "unable":
       return byHand(victim);
     case "probe":
       return [
@@ -151,9 +153,9 @@ type ByHand = (victim: Session | Prepared, end?: "no") => readonly string[];
 /** `target`: null: how to end it is not said. */
 function handAdvice(victim: Session | Prepared, target: string | null): readonly string[] {
   if (victim.kind === "prepared") return ["Roll it back or commit it in its database, as its application decides."];
-  const { pid, sessionId } = victim;
-  const look = `A person has to look at session ${pid ?? "without a pid"},${sessionId} in the database.`;
-  if (pid === null || sessionId === "") return [look];
-  const end = `To end it: lockwarden kill '${pid},${sessionId}' --target ${target ?? ""}`;
-  return [look, `To see it: lockwarden explain '${pid},${sessionId}'`, ...(target === null ? [] : [end])];
+  const handle = handleOf(victim);
+  const look = `A person has to look at session ${handle} in the database.`;
+  if (victim.sessionId === "") return [look];
+  const end = `To end it: lockwarden kill '${handle}' --target ${target ?? ""}`;
+  return [look, `To see it: lockwarden explain '${handle}'`, ...(target === null ? [] : [end])];
 }

@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import type { Decision, Evidence } from "../core/decision.ts";
 import { plainText } from "../core/plain-text.ts";
-import type { Ms, Prepared, Relation, Session, Text } from "../core/session.ts";
+import { handleOf, type Ms, type Prepared, type Relation, type Session, type Text } from "../core/session.ts";
 import type { LockWait } from "../core/snapshot.ts";
 import { spokenDuration } from "../core/spoken-duration.ts";
 import { unreachable } from "../core/unreachable.ts";
@@ -89,7 +89,7 @@ function ownWaitRows({ victim, waits }: Evidence): string[] {
 
 /** What people and the server's log call a session. */
 export function handle(session: Session): string {
-  return plainText(`${session.pid ?? "no pid"},${session.sessionId}`, longestName);
+  return plainText(handleOf(session), longestName);
 }
 
 function statement(query: Text): string {

@@ -4,6 +4,7 @@ import { actCost } from "./act-cost.ts";
 import { calmTick } from "./calm-tick.ts";
 import { core } from "./core.ts";
 import { deadline } from "./deadline.ts";
+import { engines } from "./engines.ts";
 import { jam } from "./jam.ts";
 import { releaseLatency } from "./release-latency.ts";
 import { renderReport, renderVerdict, type Scenario, type Verdict } from "./report.ts";
@@ -11,7 +12,7 @@ import { renderReport, renderVerdict, type Scenario, type Verdict } from "./repo
 // `npm run bench [-- NAME…]`; PGVERSIONS=14,18 chooses the servers. Figures, not assertions: a target that is not met is
 // said, and the exit code is 0; it is 1 when something could not be measured, 2 for a name that is no scenario.
 
-const scenarios: readonly Scenario[] = [calmTick, jam, releaseLatency, deadline, actCost, core];
+const scenarios: readonly Scenario[] = [calmTick, jam, releaseLatency, deadline, actCost, engines, core];
 
 // Interrupted, it ends by itself, so that its servers and daemons end with it.
 for (const [signal, code] of [

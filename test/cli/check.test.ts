@@ -119,6 +119,7 @@ test("--json tells the same to programs, and its SQL works too", async (t) => {
     error: null,
     warnings: [],
     gaps: [],
+    notes: [],
     probes: [],
   });
   const fatal = missing.filter((one) => one.fatal);

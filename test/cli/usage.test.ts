@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertClean, assertEnded } from "../support/clean-output.ts";
-import { lockwarden, throughShell } from "../support/lockwarden.ts";
+import { lockwarden, place, throughShell } from "../support/lockwarden.ts";
 
+const rules = "rules: [{name: stuck, match: {idle_for: 30s, blocks: {waiters: 1}}, steps: [terminate]}]";
 const switches = ["pause", "resume", "status", "history", "notify"];
 const commands = ["run", "once", "check", "snapshot", "replay", "grants", "schema", ...switches];
 
@@ -25,7 +26,7 @@ test("each command has a help of its own, with its options", async () => {
     assertEnded(helped, { code: 0, out: new RegExp(`^Usage: lockwarden ${command} `) });
     assert.equal(
       helped.out.includes("--config <file>"),
-      ["run", "once", "check", "snapshot", "replay", ...switches].includes(command),
+      ["run", "once", "check", "snapshot", "replay", "grants", ...switches].includes(command),
       command,
     );
     assert.equal(
@@ -105,6 +106,25 @@ test("grants quotes whatever name it is given", async () => {
   const quoted = await lockwarden(["grants", hostile]);
   assertEnded(quoted, { code: 0, out: /^create role "a""b; drop role postgres; --" login nosuperuser /m });
   assertEnded(await lockwarden(["grants", "--", "-o'brien"]), { code: 0, out: /^create role "-o'brien" login /m });
+});
+
+test("grants are those of the engine that is named, or of the config's targets", async () => {
+  const here = await place(
+    `targets: [{name: pg, url: "postgres://u@h/d"}, {name: ob, engine: oceanbase, url: "oceanbase://u@h/"}]\n${rules}`,
+  );
+  const postgres = /^create role "lockwarden" login /m;
+  assertEnded(await lockwarden(["grants", "--engine", "postgres"]), { code: 0, out: postgres });
+  assertEnded(await lockwarden(["grants", "--config", here.config, "--target", "pg"]), { code: 0, out: postgres });
+  const other = await lockwarden(["grants", "--config", here.config, "--target", "ob"]);
+  assertEnded(other, { code: 0, out: /lockwarden/i });
+  assert.doesNotMatch(other.out, postgres);
+  const refusals: readonly (readonly [readonly string[], RegExp])[] = [
+    [["--engine", "mysql"], /--engine: expected postgres, opengauss, gaussdb, oceanbase, got "mysql"\n$/],
+    [["--config", here.config], /expected --target NAME or --engine NAME, as the config has targets of several/],
+    [["--config", here.config, "--target", "x"], /--target: expected one of pg, ob, got "x"\n$/],
+    [["--config", "/nowhere/lockwarden.yaml"], /lockwarden\.yaml/],
+  ];
+  for (const [words, err] of refusals) assertEnded(await lockwarden(["grants", ...words]), { code: 2, err });
 });
 
 test("grants refuses a name that the server would cut off", async () => {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { type Asked, handDecision, sight, stepsOf } from "../../src/core/by-hand.ts";
 import { byHandRule, handEnd, handText, isByHand } from "../../src/core/by-hand-outcome.ts";
 import type { ActDecision, Proof } from "../../src/core/decision.ts";
-import { readHandle, readKillStatement } from "../../src/core/handle.ts";
+import { readHandle, readStatement } from "../../src/core/handle.ts";
 import type { Session } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { execute, openGate } from "../../src/executor.ts";
@@ -29,7 +29,7 @@ const seen = (look: Snapshot, who: Asked) => sight(look, who, { protection, show
 test("a session is named by pid and session id together, with blanks or in capitals", () => {
   for (const written of ["4711,67a1B2c3.1267", " 4711 , 67A1b2c3.1267 ", "4711,67a1b2c3.1267\n"])
     assert.deepEqual(readHandle(written), { kind: "handle", pid: "4711", sessionId: "67a1b2c3.1267" });
-  assert.deepEqual(readHandle("4711"), { kind: "pid", pid: "4711" });
+  assert.deepEqual(readHandle("4711"), { kind: "alone", pid: "4711" });
 });
 
 const malformed = [
@@ -58,12 +58,13 @@ test("anything else is refused with what was expected", () => {
 test("the kill statement of the vendors is read strictly: blanks, case and one semicolon are free", () => {
   const session = "4711, 67a1b2c3.1267";
   const gentle = [`ALTER SYSTEM KILL SESSION '${session}'`, `  alter\tsystem\nkill session  '${session}' ; `];
-  for (const sql of gentle) assert.deepEqual(readKillStatement(sql), { session, immediate: false });
+  for (const sql of gentle) assert.deepEqual(readStatement(sql), { kind: "kill", session, immediate: false });
   const immediate = [
     `ALTER SYSTEM KILL SESSION '${session}' IMMEDIATE;`,
     `alter system kill session'${session}' Immediate`,
   ];
-  for (const sql of [immediate[0] ?? ""]) assert.deepEqual(readKillStatement(sql), { session, immediate: true });
+  for (const sql of [immediate[0] ?? ""])
+    assert.deepEqual(readStatement(sql), { kind: "kill", session, immediate: true });
   const wrong = [
     "",
     "select 1",
@@ -78,7 +79,7 @@ test("the kill statement of the vendors is read strictly: blanks, case and one s
   ];
   for (const sql of wrong)
     assert.match(
-      JSON.stringify(readKillStatement(sql)),
+      JSON.stringify(readStatement(sql)),
       /^"expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' \[IMMEDIATE\]/,
       sql,
     );
@@ -165,7 +166,7 @@ const deciding = {
   config: "digest",
   by: "user dba (uid 1)",
   protectMaintenance: true,
-  skippedCancel: true,
+  skippedCancel: "no statement runs",
 } as const;
 
 test("what a person decided says who, and is guarded by the session alone", () => {

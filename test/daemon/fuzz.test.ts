@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import fc from "fast-check";
 import { request } from "../../src/control-socket.ts";
-import { readHandle, readKillStatement } from "../../src/core/handle.ts";
+import { readHandle, readStatement } from "../../src/core/handle.ts";
 import { NotRecorded, readLook } from "../../src/recorded-snapshot.ts";
 import { place } from "../support/lockwarden.ts";
 import { eventually } from "../support/servers.ts";
@@ -104,10 +104,11 @@ test("a handle is read as what stands there, or refused in one short line", () =
     fc.property(handleText, (text) => {
       const read = readHandle(text);
       if (read.kind === "wrong") return assert.ok(read.text.length < 700 && !/\p{Cc}/u.test(read.text), read.text);
-      assert.match(read.pid, /^[1-9][0-9]*$/);
-      if (read.kind === "handle") assert.equal(BigInt(`0x${read.sessionId.split(".")[1]}`), BigInt(read.pid));
+      assert.match(read.pid, /^(?:0|[1-9][0-9]*)$/);
+      const [, hex] = read.kind === "handle" ? read.sessionId.split(".") : [];
+      if (hex !== undefined) assert.equal(BigInt(`0x${hex}`), BigInt(read.pid));
       const said = text.replaceAll(/[ \t\r\n]/g, "").toLowerCase();
-      assert.equal(said, read.kind === "pid" ? read.pid : `${read.pid},${read.sessionId}`);
+      assert.equal(said, read.kind === "alone" ? read.pid : `${read.pid},${read.sessionId}`);
     }),
     { numRuns: runs, seed },
   );
@@ -138,8 +139,9 @@ const statementText = fc.oneof(
 test("of a statement nothing but the one kill is read, whole: no word of it is lost, none is added", () => {
   fc.assert(
     fc.property(statementText, (text) => {
-      const read = readKillStatement(text);
+      const read = readStatement(text);
       if (typeof read === "string") return assert.ok(read.length < 700 && !/\p{Cc}/u.test(read), read);
+      assert.ok(read.kind === "kill");
       assert.ok(!read.session.includes("'"));
       const rest = text
         .replace(`'${read.session}'`, "?")
@@ -154,8 +156,8 @@ test("of a statement nothing but the one kill is read, whole: no word of it is l
 test("what is longer than any handle or kill statement is refused unread, as blanks without end would take for ever", () => {
   const blank = " ".repeat(1_000);
   for (const written of [`4711,67a1b2c3.1267${blank}`, `${blank}4711`]) assert.equal(readHandle(written).kind, "wrong");
-  assert.equal(typeof readKillStatement(`alter system kill session '4711,67a1b2c3.1267'${blank}`), "string");
-  assert.equal(typeof readKillStatement(`alter system kill session '4711,67a1b2c3.1267'${blank.slice(500)}`), "object");
+  assert.equal(typeof readStatement(`alter system kill session '4711,67a1b2c3.1267'${blank}`), "string");
+  assert.equal(typeof readStatement(`alter system kill session '4711,67a1b2c3.1267'${blank.slice(500)}`), "object");
 });
 
 const command = fc.oneof(fc.constantFrom("status", "explain", "nope", "__proto__", "constructor", "toString", ""), odd);

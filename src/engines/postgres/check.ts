@@ -31,13 +31,20 @@ const calledToSee = ["pg_stat_get_activity", "pg_lock_status", "pg_blocking_pids
 const calledToAct = ["pg_cancel_backend", "pg_terminate_backend", "pg_try_advisory_lock"];
 const mostNamed = 20;
 
+type Asked = Pick<Connection, "query">;
+
 /** What the role lacks, each with the SQL that grants it; a few cheap statements. */
 export async function check(connection: Connection, signal: AbortSignal): Promise<readonly Missing[]> {
   const [rights = {}] = await connection.query(rightsSql, [], signal);
   const functions = await connection.query(functionsSql, [[...calledToSee, ...calledToAct]], signal);
-  const databases = await connection.query(databasesSql, [], signal);
-  const found = judge(rights, names(functions, "signature"), names(databases, "name"));
+  const databases = await closedDatabases(connection, signal);
+  const found = judge(rights, names(functions, "signature"), databases);
   return [...found, ...(await preparedRights(connection, signal))];
+}
+
+/** Databases that take connections, though not from this role. */
+export async function closedDatabases(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
+  return names(await connection.query(databasesSql, [], signal), "name");
 }
 
 /** Pure: what these answers mean. */
@@ -135,7 +142,7 @@ function reservedSlots(rights: Row, role: string): readonly Missing[] {
   return found;
 }
 
-function noConnect(databases: readonly string[], role: string): Missing {
+export function noConnect(databases: readonly string[], role: string): Missing {
   const named = databases.slice(0, mostNamed);
   const more = databases.length - named.length;
   return {

@@ -22,6 +22,9 @@ export type Phase = "connecting" | "handshake" | "login";
 /** The driver's words. */
 const noTls = "does not support SSL connections";
 
+/** openGauss's words: the user who owns the cluster is let in from the server's own host only. */
+const initialUser = "remote connection with initial user";
+
 type Judgement = Readonly<{ kind: LinkLost["kind"]; hint: string | null }>;
 
 export function connectFailure(error: unknown, place: Place, phase: Phase): LinkLost {
@@ -62,6 +65,8 @@ export function cannot(place: Pick<Place, "target" | "where">): string {
 
 function judge(error: unknown, place: Place, phase: Phase): Judgement {
   const state = sqlState(error);
+  if (state === "28000" && error instanceof Error && error.message.includes(initialUser))
+    return { kind: "denied", hint: "connect as another role: the SQL that lockwarden grants prints makes one" };
   if (state !== null) return judgeState(state, place);
   const code = codeOf(error);
   const message = error instanceof Error ? error.message : "";

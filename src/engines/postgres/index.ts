@@ -8,7 +8,7 @@ import { grants, quoteName } from "./grants.ts";
 import { act } from "./guard.ts";
 import { leaseOn } from "./lease.ts";
 import { type Opened, type OpenOptions, openConnection } from "./open.ts";
-import { prober } from "./probe.ts";
+import { byLockTimeout, prober } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { rollbackPrepared } from "./rollback-prepared.ts";
 import { createReader } from "./snapshot.ts";
@@ -24,7 +24,11 @@ export const postgres: Engine<Target> = { name: "postgres", connect, grants };
  * lock among daemons and sends the signals. In a pile-up no act needs a new connection.
  */
 async function connect(target: Target, signal: AbortSignal): Promise<Link> {
-  const reader = await openConnection(target, {}, signal);
+  return await linkOn(target, await openConnection(target, {}, signal), signal);
+}
+
+/** With this reader, which it closes when there will be no link. */
+export async function linkOn(target: Target, reader: Opened, signal: AbortSignal): Promise<Link> {
   try {
     const actor = await openActor(target, reader, signal);
     return link(target, reader, actor);
@@ -43,7 +47,7 @@ async function openActor(target: Target, reader: Opened, signal: AbortSignal): P
 }
 
 /** The same connection, unless another server answers: then it is closed. */
-async function onServer(serverId: string, target: Target, opened: Opened): Promise<Opened> {
+export async function onServer<O extends Opened>(serverId: string, target: Target, opened: O): Promise<O> {
   if (opened.server.serverId === serverId) return opened;
   await opened.close();
   throw new LinkLost(
@@ -54,11 +58,15 @@ async function onServer(serverId: string, target: Target, opened: Opened): Promi
 }
 
 /** Not there, no CONNECT, or no line in pg_hba.conf: the same role has just logged in to another database. */
-function isAboutDatabase({ cause }: LinkLost): boolean {
+export function isAboutDatabase({ cause }: LinkLost): boolean {
   return cause instanceof pg.DatabaseError && ["3D000", "42501", "55000", "28000"].includes(cause.code ?? "");
 }
 
-function leaderDenied(error: LinkLost, { leader_database: database }: Target, { server }: Opened): LinkLost {
+export function leaderDenied(
+  error: LinkLost,
+  { leader_database: database }: Target,
+  { server }: Pick<Opened, "server">,
+): LinkLost {
   return new LinkLost("denied", `${error.message} (leader_database, where daemons agree on who acts)`, {
     cause: error,
     hint:
@@ -83,7 +91,7 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
     openOther,
     ownPids: [reader.pid, actor.pid],
   });
-  const probes = prober(target.statement_timeout, openSame);
+  const probes = prober(openSame, byLockTimeout(target.statement_timeout));
   let closing: Promise<void> | null = null;
   /** Half a link is none: whoever reads must be able to act, on the same server. */
   const whole = async <T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> => {
@@ -137,7 +145,7 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
   };
 }
 
-const inRecovery =
+export const inRecovery =
   "this server is in recovery (a standby), where Lockwarden only observes unless the url says target_session_attrs=standby";
 
 function capabilities(versionNumber: number): Omit<Capabilities, "acts"> {

@@ -6,6 +6,8 @@ import { forVersion } from "./versions.ts";
 export type LockRow = Readonly<{
   /** null: a prepared transaction's. */
   pid: string | null;
+  /** The holder's session, where the server names it beside the pid. */
+  sessionId?: string | null;
   lock: string;
   locktype: string;
   databaseId: string | null;

@@ -15,6 +15,8 @@ export type LockContext = Readonly<{
   isRowless(row: LockRow): boolean;
   /** The rows carry the moment when each wait began (14+). */
   ordered: boolean;
+  /** Where the server itself says behind whom a waiter queues: the waiting rows ahead of this one. Left out: it is worked out. */
+  ahead?(row: LockRow): readonly LockRow[];
   /** False: locks that nobody waits for are missing, so nothing can be said of a table by what both sides hold. */
   holdsComplete: boolean;
 }>;
@@ -104,9 +106,12 @@ function blockersOn(rows: readonly LockRow[], context: LockContext): ReadonlyMap
   };
   const waiting = rows.filter((row) => !row.granted);
   const isKeptOut = (row: LockRow) => hard(row).length > 0 || unseen.some((mode) => conflicts(mode, row.mode));
-  const soft = context.ordered
-    ? queueEdges(possibleQueue(queueOf(waiting, rows, context), isKeptOut))
-    : inferredEdges(waiting, hard);
+  const { ahead: named } = context;
+  const worked = () =>
+    context.ordered
+      ? queueEdges(possibleQueue(queueOf(waiting, rows, context), isKeptOut))
+      : inferredEdges(waiting, hard);
+  const soft = named === undefined ? worked() : new Map(waiting.map((row) => [row, named(row)]));
   const result = new Map<LockRow, Blocked>();
   for (const row of waiting) {
     const ahead = soft.get(row) ?? [];

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import pg from "pg";
+import { loginConnection } from "../opengauss/login-connection.ts";
 import { connectFailure, type Phase, type Place, refusesEncrypted } from "./failure.ts";
 import type { Password } from "./password.ts";
 import { tlsOptions } from "./tls.ts";
@@ -31,21 +32,22 @@ type How = Readonly<{ tls: ConnectionOptions | null; signal: AbortSignal }>;
 
 async function attempt({ address }: Place, password: Password, { tls, signal }: How): Promise<Attempt> {
   let phase: Phase = "connecting";
-  const client = new pg.Client({
+  const ssl = tls === null ? false : { ...tls };
+  const wire = { ssl, sslnegotiation: "postgres", keepAlive: true, keepAliveInitialDelayMillis: 5_000 } as const;
+  const config: pg.ClientConfig & Readonly<{ connection: pg.Connection }> = {
     host: address.host,
     port: address.port,
     user: address.user,
     database: address.database,
     // A function, so that neither PGPASSWORD nor the driver's own pass file is asked.
     password: () => password.read(),
-    ssl: tls === null ? false : { ...tls },
-    sslnegotiation: "postgres",
+    ...wire,
     application_name: "lockwarden",
     client_encoding: "UTF8",
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 5_000,
     types: asText,
-  });
+    connection: loginConnection(wire, () => password.read()),
+  };
+  const client = new pg.Client(config);
   // The driver emits some failures of a login beside connect(); the deadline ends those.
   client.on("error", () => undefined);
   client.connection.once("sslconnect", () => {

@@ -3,12 +3,12 @@ import type { Target } from "../../config/schema.ts";
 import { LinkLost } from "../engine.ts";
 import { type Address, type Addresses, describeAddress, parseAddresses } from "./address.ts";
 import type { Connection } from "./connection.ts";
-import { cannot, type Place } from "./failure.ts";
+import { cannot, connectFailure, type Place } from "./failure.ts";
 import { login } from "./login.ts";
 import { passwordOf } from "./password.ts";
-import { type Server, setUp } from "./set-up.ts";
+import { type Login, type Server, type SetUp, setUp } from "./set-up.ts";
 import { unsuitable } from "./suitable.ts";
-import { wrap } from "./wire.ts";
+import { type Wire, wrap } from "./wire.ts";
 
 export type OpenOptions = Readonly<{
   /** Instead of the url's database. */
@@ -29,22 +29,37 @@ export type Opened = Connection &
     failure(): LinkLost | null;
   }>;
 
+/** Makes a session that is logged in one of Lockwarden's own, and refuses whom it cannot work with. */
+export type SetUpSession<S extends SetUp> = (wire: Wire, login: Login, signal: AbortSignal) => Promise<S>;
+
+/** To PostgreSQL. */
+export function openConnection(target: Target, options: OpenOptions, signal: AbortSignal): Promise<Opened> {
+  return openAs(setUp, { target, options }, signal);
+}
+
+type Wanted = Readonly<{ target: Target; options: OpenOptions }>;
+
 /**
  * Opens one session with Lockwarden's own settings on it, within connect_timeout all in all: the url's hosts are tried in
  * their order, each for its share of what is left, until one is of the kind that the url wants.
  */
-export async function openConnection(target: Target, options: OpenOptions, signal: AbortSignal): Promise<Opened> {
+export async function openAs<S extends SetUp>(
+  setUpSession: SetUpSession<S>,
+  { target, options }: Wanted,
+  signal: AbortSignal,
+): Promise<Opened & S> {
   signal.throwIfAborted();
   const { hosts, wanted } = addressesOf(target, options);
   const until = performance.now() + target.connect_timeout;
   // Where no standby answers, a primary is tried once more.
   const tries = hosts.length + (wanted === "prefer-standby" ? 1 : 0);
+  const attempt = { setUpSession, target, options };
   const failures: LinkLost[] = [];
   const primaries: Address[] = [];
   for (const [index, address] of hosts.entries()) {
     const ms = hosts.length === 1 ? target.connect_timeout : (until - performance.now()) / (tries - index);
     try {
-      return await openSuitable({ target, options, address, wanted, ms }, signal);
+      return await openSuitable({ ...attempt, address, wanted, ms }, signal);
     } catch (error) {
       if (!(error instanceof LinkLost)) throw error;
       failures.push(error);
@@ -55,24 +70,24 @@ export async function openConnection(target: Target, options: OpenOptions, signa
   }
   if (wanted === "prefer-standby" && primaries[0] !== undefined)
     return await openSuitable(
-      { target, options, address: primaries[0], wanted: "any", ms: until - performance.now() },
+      { ...attempt, address: primaries[0], wanted: "any", ms: until - performance.now() },
       signal,
     );
   throw failureOfAll(failures, target);
 }
 
-type Attempt = Readonly<{
-  target: Target;
-  options: OpenOptions;
-  address: Address;
-  wanted: Addresses["wanted"];
-  ms: number;
-}>;
+type Attempt<S extends SetUp> = Wanted &
+  Readonly<{
+    setUpSession: SetUpSession<S>;
+    address: Address;
+    wanted: Addresses["wanted"];
+    ms: number;
+  }>;
 
 /** The server answers, and is of another kind than is wanted. */
 class Unsuitable extends LinkLost {}
 
-async function openSuitable(attempt: Attempt, signal: AbortSignal): Promise<Opened> {
+async function openSuitable<S extends SetUp>(attempt: Attempt<S>, signal: AbortSignal): Promise<Opened & S> {
   const { target, options, address, wanted } = attempt;
   const password = passwordOf(target, address);
   const place: Place = {
@@ -88,9 +103,9 @@ async function openSuitable(attempt: Attempt, signal: AbortSignal): Promise<Open
     const client = await login(place, password, bound.signal);
     const wire = wrap(client, { place, answerWithinMs: target.statement_timeout + 2_000 });
     try {
-      const { pid, versionNumber, facts } = await setUp(wire, { target, place, client }, bound.signal);
-      const why = await unsuitable(wire, wanted, facts.recovery, bound.signal);
-      if (why === null) return { ...wire, pid, versionNumber, server: facts, address };
+      const session = await ours(attempt, { wire, login: { target, place, client } }, bound.signal);
+      const why = await unsuitable(wire, wanted, session.facts.recovery, bound.signal);
+      if (why === null) return { ...session, ...wire, server: session.facts, address };
       await wire.close();
       throw new Unsuitable("unreachable", `${cannot(place)}: ${why}`, { hint: unsuitableHint });
     } catch (error) {
@@ -102,6 +117,20 @@ async function openSuitable(attempt: Attempt, signal: AbortSignal): Promise<Open
     throw bound.isLate() ? late(place, ms, error) : error;
   } finally {
     bound.release();
+  }
+}
+
+async function ours<S extends SetUp>(
+  { setUpSession }: Attempt<S>,
+  { wire, login: to }: Readonly<{ wire: Wire; login: Login }>,
+  signal: AbortSignal,
+): Promise<S> {
+  try {
+    return await setUpSession(wire, to, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    const alreadyTold = error instanceof LinkLost && error.kind === "lost";
+    throw alreadyTold ? error : connectFailure(error, to.place, "login");
   }
 }
 

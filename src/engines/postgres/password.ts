@@ -14,13 +14,20 @@ export type Password = Readonly<{
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** password_file, then `password`, then the url's, then the file that libpq would read. */
-export function passwordOf(target: Target, address: Address, environment: Environment = process.env): Password {
-  const { password_file: file, password } = target;
+/** password_file, then `password`, then the url's; null: the config has none. */
+export function configuredPassword(
+  { password_file: file, password }: Pick<Target, "password_file" | "password">,
+  inUrl: string | null,
+): Password | null {
   if (file !== undefined) return { source: `password_file ${file}`, read: () => readPasswordFile(file) };
   if (password !== undefined) return { source: "the target's `password`", read: async () => password };
-  const inUrl = address.password;
-  if (inUrl !== null) return { source: "the password in the target's url", read: async () => inUrl };
+  return inUrl === null ? null : { source: "the password in the target's url", read: async () => inUrl };
+}
+
+/** The one that the config has, else what the file says that libpq would read. */
+export function passwordOf(target: Target, address: Address, environment: Environment = process.env): Password {
+  const configured = configuredPassword(target, address.password);
+  if (configured !== null) return configured;
   const passFile = environment["PGPASSFILE"] || join(environment["HOME"] || homedir(), ".pgpass");
   return { source: `the line for it in ${passFile}`, read: () => readPassFile(passFile, address) };
 }

@@ -11,10 +11,10 @@ const limitsSql = `select /* lockwarden:probe */
 const tidySql = "select /* lockwarden:probe */ pg_catalog.pg_advisory_unlock_all()";
 
 /** lock_timeout, and NOWAIT. */
-const lockNotAvailable = "55P03";
+export const lockNotAvailable = "55P03";
 
 /** Waiting for several locks, each for less than its timeout, is no proof of being stuck: it is cut, and counts as failed. */
-const patience = 2;
+export const patience = 2;
 
 export type Prober = Readonly<{
   /** Opens what probes in this database will need, so that none needs a new connection in a pile-up. */
@@ -23,15 +23,18 @@ export type Prober = Readonly<{
   close(): Promise<void>;
 }>;
 
-type Open = (options: OpenOptions, signal: AbortSignal) => Promise<Opened>;
+type Open<O> = (options: OpenOptions, signal: AbortSignal) => Promise<O>;
+
+/** Runs one probe on its session and rolls it back. */
+export type RunProbe<O> = (connection: O, probe: Probe, signal: AbortSignal) => Promise<Probed>;
 
 /**
  * Probes run on sessions of their own, one a database, opened once and kept: somebody else's statement must not be
  * able to leave anything on the session that reads or the one that signals. `open` sees to it that all are on one server.
  */
-export function prober(longestMs: number, open: Open): Prober {
-  const sessions = new Map<string | undefined, Opened>();
-  const session = async (database: string | undefined, signal: AbortSignal): Promise<Opened> => {
+export function prober<O extends Opened>(open: Open<O>, run: RunProbe<O>): Prober {
+  const sessions = new Map<string | undefined, O>();
+  const session = async (database: string | undefined, signal: AbortSignal): Promise<O> => {
     const known = sessions.get(database);
     if (known?.isOpen() === true) return known;
     const opened = await open(
@@ -48,7 +51,7 @@ export function prober(longestMs: number, open: Open): Prober {
       const ms = () => Math.round(performance.now() - began);
       try {
         const connection = await session(probe.database, signal);
-        return await run(connection, probe, longestMs, signal);
+        return await run(connection, probe, signal);
       } catch (error) {
         signal.throwIfAborted();
         const hint = error instanceof LinkLost && error.hint !== null ? `; ${error.hint}` : "";
@@ -61,12 +64,14 @@ export function prober(longestMs: number, open: Open): Prober {
   };
 }
 
-async function run(
-  connection: Opened,
-  { sql, timeout }: Probe,
-  longestMs: number,
-  signal: AbortSignal,
-): Promise<Probed> {
+/** Whether the probe is stuck is said by lock_timeout. */
+export function byLockTimeout(longestMs: number): RunProbe<Opened> {
+  return (connection, probe, signal) => run(connection, { ...probe, longestMs }, signal);
+}
+
+type Bounded = Probe & Readonly<{ longestMs: number }>;
+
+async function run(connection: Opened, { sql, timeout, longestMs }: Bounded, signal: AbortSignal): Promise<Probed> {
   // Not before the transaction: begin itself waits for nobody.
   await connection.query("begin read write", [], signal);
   let probed: Probed;
@@ -84,13 +89,17 @@ async function run(
     const stuck = error instanceof pg.DatabaseError && error.code === lockNotAvailable;
     probed = stuck ? { kind: "stuck", ms: ms() } : { kind: "failed", ms: ms(), error: reasonOf(error) };
   }
+  await leaveNothing(connection, signal);
+  return probed;
+}
+
+/** Whatever a probe did is undone, or goes with its session. */
+export async function leaveNothing(connection: Opened, signal: AbortSignal): Promise<void> {
   try {
     await connection.query("rollback", [], signal);
     await connection.query(tidySql, [], signal);
   } catch (error) {
-    // Whatever it has left behind goes with its session.
     await connection.close();
     throw error;
   }
-  return probed;
 }

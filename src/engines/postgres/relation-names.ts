@@ -1,7 +1,7 @@
 import { LinkLost } from "../engine.ts";
 import type { Connection } from "./connection.ts";
 import { type Catalog, type Database, reasonOf } from "./names.ts";
-import { type Named, readRelations } from "./relations.ts";
+import { type Named, type ReadRelations, readRelations } from "./relations.ts";
 
 /** Opens a short connection to another database of the same server. */
 export type OpenOther = (database: string, signal: AbortSignal) => Promise<Connection>;
@@ -21,6 +21,8 @@ export type RelationSource = Readonly<{
   database: string;
   databases: Catalog<Database>;
   openOther: OpenOther;
+  /** How names are asked for, where that differs. */
+  readRelations?: ReadRelations;
   now?: () => number;
 }>;
 
@@ -103,8 +105,12 @@ function missing(
   return new Map([...byDatabase].map(([databaseId, oids]) => [databaseId, [...oids]]));
 }
 
+function readNames({ readRelations: own = readRelations }: RelationSource): ReadRelations {
+  return own;
+}
+
 function readHome(source: RelationSource, oids: readonly string[], signal: AbortSignal) {
-  return readRelations(source.connection, source.database, oids, signal);
+  return readNames(source)(source.connection, source.database, oids, signal);
 }
 
 async function readOther(source: RelationSource, databaseId: string, oids: readonly string[], signal: AbortSignal) {
@@ -115,7 +121,7 @@ async function readOther(source: RelationSource, databaseId: string, oids: reado
   if (!database.connectable) throw new Error("it does not allow connections");
   const connection = await source.openOther(database.name, signal);
   try {
-    return await readRelations(connection, database.name, oids, signal);
+    return await readNames(source)(connection, database.name, oids, signal);
   } finally {
     await connection.close();
   }

@@ -35,18 +35,25 @@ select n.oid, s.nspname as schema, c.relname as name,
   join pg_catalog.pg_class as c on c.oid = n.owner
   join pg_catalog.pg_namespace as s on s.oid = c.relnamespace`;
 
-/** Names of these relations of the connection's own database. */
-export async function readRelations(
+/** Reads the names of these relations of the connection's own database. */
+export type ReadRelations = (
   connection: Connection,
   database: string,
   oids: readonly string[],
   signal: AbortSignal,
-): Promise<Resolved> {
-  const resolved = new Map<string, Named | null>(oids.map((oid) => [oid, null]));
-  for (const row of await connection.query(relationsSql, [oids], signal)) {
-    resolved.set(row["oid"] ?? "", namedOf(row, database));
-  }
-  return resolved;
+) => Promise<Resolved>;
+
+export const readRelations = relationsReader(relationsSql);
+
+/** `sql` takes the object ids, and answers oid, schema, name, rowless and ancestors (JSON). */
+export function relationsReader(sql: string): ReadRelations {
+  return async (connection, database, oids, signal) => {
+    const resolved = new Map<string, Named | null>(oids.map((oid) => [oid, null]));
+    for (const row of await connection.query(sql, [oids], signal)) {
+      resolved.set(row["oid"] ?? "", namedOf(row, database));
+    }
+    return resolved;
+  };
 }
 
 function namedOf(row: Row, database: string): Named {

@@ -3,7 +3,7 @@ import pg from "pg";
 import type { Target } from "../../config/schema.ts";
 import { LinkLost, type ServerFacts } from "../engine.ts";
 import type { Row } from "./connection.ts";
-import { connectFailure, type Place } from "./failure.ts";
+import type { Place } from "./failure.ts";
 import type { Wire } from "./wire.ts";
 
 /** What the server says of itself; serverId changes with a failover and with a restart. */
@@ -54,28 +54,23 @@ export function settings({ statement_timeout, lock_timeout }: Timeouts): Readonl
   };
 }
 
-type Login = Readonly<{ target: Timeouts; place: Place; client: pg.Client }>;
+/** A session that is logged in, and where. */
+export type Login = Readonly<{ target: Timeouts; place: Place; client: pg.Client }>;
 
 /** Sets Lockwarden's settings and reads who answers, in one statement; refuses whom it cannot work with. */
-export async function setUp(wire: Wire, { target, place, client }: Login, signal: AbortSignal): Promise<SetUp> {
+export async function setUp(wire: Wire, { target, client }: Login, signal: AbortSignal): Promise<SetUp> {
   const keyPid = backendKeyPid(client);
   const wanted = settings(target);
   const values = [keyPid ?? "0", Object.keys(wanted), Object.values(wanted)];
-  try {
-    const rows = await wire.query(withIdentifier, values, signal).catch((error: unknown) => {
-      if (!isDenied(error)) throw error;
-      return wire.query(withoutIdentifier, values, signal);
-    });
-    const row = rows[0] ?? {};
-    const refusal = refuse(row, keyPid);
-    if (refusal !== null) throw refusal;
-    const versionNumber = Number(row["version_number"]);
-    return { pid: row["pid"] ?? "", versionNumber, facts: readServer(row, client) };
-  } catch (error) {
-    signal.throwIfAborted();
-    const alreadyTold = error instanceof LinkLost && error.kind === "lost";
-    throw alreadyTold ? error : connectFailure(error, place, "login");
-  }
+  const rows = await wire.query(withIdentifier, values, signal).catch((error: unknown) => {
+    if (!isDenied(error)) throw error;
+    return wire.query(withoutIdentifier, values, signal);
+  });
+  const row = rows[0] ?? {};
+  const refusal = refuse(row, keyPid);
+  if (refusal !== null) throw refusal;
+  const versionNumber = Number(row["version_number"]);
+  return { pid: row["pid"] ?? "", versionNumber, facts: readServer(row, client) };
 }
 
 /** Why Lockwarden does not work with whoever answered; null: it does. */

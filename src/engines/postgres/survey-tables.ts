@@ -17,13 +17,13 @@ const mostNames = 20_000;
 // What a lock can be about by name: an index and a TOAST table stand for their table.
 const foundSql = `/* lockwarden:patterns */
 select p.pattern
-  from rows from (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[]), pg_catalog.unnest($3::boolean[]))
-    as p(pattern, likeness, qualified)
+  from (select pg_catalog.unnest($1::text[]) as pattern, pg_catalog.unnest($2::text[]) as likeness,
+               pg_catalog.unnest($3::boolean[]) as qualified) as p
  where exists (
-   select from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+   select 1 from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'm', 'f', 'v', 'S')
-      and (case when p.qualified then pg_catalog.current_database() || '.' else '' end || n.nspname || '.' || c.relname)
-          collate "C" like p.likeness)`;
+      and (case when p.qualified then pg_catalog.current_database() || '.' || n.nspname || '.' || c.relname
+                else n.nspname || '.' || c.relname end) collate "C" like p.likeness)`;
 
 const namesSql = `/* lockwarden:tables */
 select n.nspname || '.' || c.relname as name

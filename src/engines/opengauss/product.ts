@@ -1,0 +1,15 @@
+/** What the server is and what it offers; asked once, when a connection is opened. */
+export type Product = Readonly<{
+  name: "openGauss" | "GaussDB";
+  version: string;
+  /** enable_thread_pool */
+  threadPool: boolean;
+  terminateSession: boolean;
+  cancelSession: boolean;
+  /** pg_locks.locktag and block_sessionid are there */
+  lockTags: boolean;
+  /** an empty string is NULL in this database */
+  emptyIsNull: boolean;
+  /** what ALTER SYSTEM KILL SESSION calls here; null: not asked or unknown */
+  killSession: "pg_terminate_session" | "pg_terminate_backend" | null;
+}>;

@@ -1,0 +1,35 @@
+import type { Connection } from "../postgres/connection.ts";
+
+// Locks are shown to everybody, sessions only to MONADMIN and system administrators: whoever sees a lock without its session
+// sees half of what is going on. The server's own threads that belong to no database are never listed, and do not count.
+const hiddenSql = `/* lockwarden:hidden */
+select distinct l.sessionid::text as sessionid
+  from pg_catalog.pg_locks as l
+ where l.pid is not null and l.sessionid is not null
+   and l.sessionid not in (select a.sessionid from pg_catalog.pg_stat_activity as a where a.sessionid is not null)
+   and not exists (select 1 from pg_catalog.pg_thread_wait_status as s
+                    where s.sessionid = l.sessionid and coalesce(pg_catalog.length(s.db_name), 0) = 0)`;
+
+type Asked = Pick<Connection, "query">;
+
+/** Locks and sessions are not read at one moment: who is missing from so many looks running is hidden. */
+const looks = 3;
+
+/** Ids of sessions that have locks and are hidden from our role; one statement where there are none. */
+export async function hiddenSessions(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
+  let hidden = await readHidden(connection, signal);
+  for (let look = 1; look < looks && hidden.length > 0; look++) {
+    const now = await readHidden(connection, signal);
+    hidden = hidden.filter((id) => now.includes(id));
+  }
+  return hidden;
+}
+
+async function readHidden(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
+  const rows = await connection.query(hiddenSql, [], signal);
+  return rows.flatMap((row) => row["sessionid"] ?? []);
+}
+
+export function hiddenText(count: number): string {
+  return `${count} ${count === 1 ? "session has" : "sessions have"} locks and cannot be seen by this role`;
+}

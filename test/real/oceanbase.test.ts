@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import type { Order } from "../../src/core/decision.ts";
+import type { Snapshot } from "../../src/core/snapshot.ts";
+import type { Link } from "../../src/engines/engine.ts";
+import { connect } from "../../src/engines/oceanbase/index.ts";
+import { openConnection } from "../../src/engines/oceanbase/open.ts";
+import { eventually } from "../support/eventually.ts";
+import { orderOn, sessionOf, waitOf } from "../support/scene.ts";
+import { patience, target } from "../support/targets.ts";
+
+// On a real server, by address: LOCKWARDEN_TEST_OCEANBASE=oceanbase://USER@TENANT:PASSWORD@HOST:PORT/DATABASE. The user has what
+// `lockwarden grants` prints, and may create, use and drop tables in that database (Oracle mode: in its own schema, without a
+// database in the url). What these tests end are sessions that they opened themselves.
+
+const url = process.env["LOCKWARDEN_TEST_OCEANBASE"] ?? "";
+const skip =
+  url === "" ? "LOCKWARDEN_TEST_OCEANBASE is not set: oceanbase://USER@TENANT:PASSWORD@HOST:PORT/DATABASE" : false;
+const table = `lockwarden_real_${process.pid}`;
+const place = target(url, { engine: "oceanbase", name: "real" });
+const closing: (() => Promise<unknown>)[] = [];
+after(async () => {
+  for (const close of closing.toReversed()) await close().catch(() => undefined);
+});
+
+type Person = Readonly<{ id: string; run(sql: string): Promise<unknown>; isOpen(): boolean }>;
+
+async function person(): Promise<Person> {
+  const database = new URL(url.replace(/^\w+:\/\/.*@/u, "http://")).pathname.slice(1);
+  const opened = await openConnection(place, { database: database === "" ? null : database }, patience());
+  closing.push(() => opened.close());
+  // Else all of this user's sessions would count as Lockwarden's own: this one says that it is another program's.
+  const oracle = opened.server.mode === "oracle";
+  await opened.query(
+    oracle
+      ? "BEGIN DBMS_APPLICATION_INFO.SET_MODULE('app', NULL); END;"
+      : "CALL DBMS_APPLICATION_INFO.SET_MODULE('app', '')",
+    patience(),
+  );
+  await opened.query("SET SESSION ob_query_timeout = 60000000", patience());
+  return {
+    id: opened.server.sessionId,
+    run: (sql) => opened.query(sql, patience()),
+    isOpen: () => opened.failure() === null,
+  };
+}
+
+async function begin(one: Person, sql: string): Promise<void> {
+  await one.run("SET autocommit = 0");
+  await one.run(sql);
+}
+
+async function stuck(link: Link, waiter: string): Promise<Snapshot> {
+  return await eventually(`${waiter} waits`, async () => {
+    const snapshot = await link.read({ sessions: "transactions", locks: true }, patience());
+    return snapshot.waits?.some((wait) => wait.pid === waiter && wait.blockers.length > 0) ? snapshot : null;
+  });
+}
+
+/** As a rule on blockers orders it: the waiters are part of the guard. */
+function orderOnBlocker(snapshot: Snapshot, holder: string, waiter: string): Order {
+  const { lock, mode } = waitOf(snapshot, waiter);
+  const edges = [{ waiterPid: waiter, blockerPid: holder, lock, mode, counts: true }];
+  const order = orderOn(snapshot, holder, { blocks: { edges, waiters: 1 } });
+  return { ...order, evidence: { ...order.evidence, waiters: [sessionOf(snapshot, waiter)] } };
+}
+
+if (skip !== false) test("a real OceanBase server", { skip }, () => undefined);
+else {
+  const link = await connect(place, patience());
+  closing.push(() => link.close());
+  const setup = await person();
+  await setup.run(`CREATE TABLE ${table} (id INT PRIMARY KEY, n INT)`);
+  closing.push(() => setup.run(`DROP TABLE ${table}`));
+  await setup.run(`INSERT INTO ${table} VALUES (1, 0)`);
+  await setup.run(`INSERT INTO ${table} VALUES (2, 0)`);
+  const [holder, waiter, innocent] = [await person(), await person(), await person()];
+
+  test("it is recognised, may see and act, and has the lock by which one daemon acts", async () => {
+    assert.match(link.facts.version, /^\d+\.\d+\.\d+/u);
+    assert.equal(link.capabilities.acts, true);
+    assert.equal(link.capabilities.transactionAge, true);
+    const missing = await link.check(patience());
+    assert.deepEqual(
+      missing.filter(({ fatal }) => fatal),
+      [],
+    );
+    assert.equal(await link.lease(patience()), "held");
+    const survey = await link.survey([{ pattern: `*.${table}`, databases: null }], patience());
+    assert.equal(survey.ownRole, link.facts.role);
+    assert.ok(survey.tables.some(({ found }) => found.length > 0));
+  });
+
+  test("a stuck row is seen, ended on the server, and proved free, and nobody else is hit", async () => {
+    await begin(holder, `UPDATE ${table} SET n = 1 WHERE id = 1`);
+    await begin(innocent, `UPDATE ${table} SET n = 1 WHERE id = 2`);
+    const freed = waiter.run(`UPDATE ${table} SET n = 2 WHERE id = 1`);
+    const snapshot = await stuck(link, waiter.id);
+
+    const victim = sessionOf(snapshot, holder.id);
+    assert.equal(victim.state, "idle in transaction");
+    assert.equal(victim.role, "client");
+    assert.equal(victim.own, false);
+    assert.notEqual(victim.identity, "");
+    assert.ok(victim.transaction.kind === "open" && victim.transaction.ageMs !== null);
+    const wait = waitOf(snapshot, waiter.id);
+    assert.deepEqual(wait.blockers, [{ node: holder.id, soft: false }]);
+    assert.equal(wait.hiddenBlocker, false);
+    assert.equal(wait.relation?.name.toLowerCase(), table);
+
+    const order = orderOnBlocker(snapshot, holder.id, waiter.id);
+    const { victim: judged } = order.evidence;
+    const another = {
+      ...order,
+      evidence: { ...order.evidence, victim: { ...judged, transaction: { ...victim.transaction, startedAt: "1" } } },
+    } as Order;
+    const spared = await link.act(another, patience());
+    assert.equal(spared.kind, "changed");
+    assert.ok(holder.isOpen());
+
+    const sent = await link.act(order, patience());
+    assert.equal(sent.kind, "sent");
+    await freed;
+    await eventually("the proof says that it is gone and that nobody waits behind it", async () => {
+      const { alive, sameTransaction, stillBlocked } = await link.prove(order.evidence, patience());
+      return !alive && !sameTransaction && stillBlocked.length === 0;
+    });
+    await eventually("the holder's connection is closed", () =>
+      holder.run("SELECT 1 FROM DUAL").then(
+        () => false,
+        () => true,
+      ),
+    );
+    await innocent.run("COMMIT");
+    assert.equal((await link.act(order, patience())).kind, "gone");
+  });
+
+  test("a statement that waits is cancelled, and its session stays", async () => {
+    await begin(innocent, `UPDATE ${table} SET n = 3 WHERE id = 2`);
+    const cancelled = assert.rejects(waiter.run(`UPDATE ${table} SET n = 4 WHERE id = 2`), /interrupted/iu);
+    const snapshot = await stuck(link, waiter.id);
+    const order: Order = { ...orderOn(snapshot, waiter.id, { sinceState: false }), action: "cancel" };
+    assert.equal((await link.act(order, patience())).kind, "sent");
+    await cancelled;
+    await waiter.run("ROLLBACK");
+    await innocent.run("ROLLBACK");
+  });
+
+  test("an idle holder is sent no cancel, which would free nothing", async () => {
+    await begin(innocent, `UPDATE ${table} SET n = 5 WHERE id = 2`);
+    const snapshot = await eventually("the holder is idle in its transaction", async () => {
+      const look = await link.read({ sessions: "transactions", locks: true }, patience());
+      const found = look.sessions.find(({ pid }) => pid === innocent.id);
+      return found?.state === "idle in transaction" ? look : null;
+    });
+    const order: Order = { ...orderOn(snapshot, innocent.id, { sinceState: false }), action: "cancel" };
+    assert.notEqual((await link.act(order, patience())).kind, "sent");
+    await innocent.run("ROLLBACK");
+  });
+}

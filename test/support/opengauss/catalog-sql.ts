@@ -1,0 +1,217 @@
+import { absentFunctions, type Setting } from "./names.ts";
+import type { Version } from "./versions.ts";
+
+// openGauss' catalog as views over PostgreSQL's own. Who sits where comes out of a file that the front writes, so that a
+// statement sees it as it was when the statement was sent.
+
+/** Internal workers of a 7.0.0-RC2 without any client, as recorded. */
+const internalWorkers: readonly (readonly [name: string, thread: number])[] = [
+  ["WLMArbiter", 139_941_325_539_008],
+  ["ApplyLauncher", 139_941_342_320_320],
+  ["CfsShrinker", 139_941_359_101_632],
+  ["PercentileJob", 139_941_375_882_944],
+  ["Asp", 139_941_392_664_256],
+  ["statement flush thread", 139_941_409_445_568],
+  ["workload", 139_941_426_226_880],
+  ["WorkloadMonitor", 139_941_443_008_192],
+  ["JobScheduler", 139_941_459_789_504],
+];
+
+/** What the front knows; `file` is where it writes that down. */
+function frontSql(file: string): string {
+  return `
+create schema gauss;
+grant usage on schema gauss to public;
+create function gauss.front() returns json language sql volatile security definer
+  return pg_catalog.pg_read_file('${file}')::json;
+create function gauss.seats() returns table (backend int, port int, pid int8, sessionid int8, client_addr inet, client_port int)
+  language sql stable security definer as $$
+  select * from json_to_recordset(gauss.front() -> 'seats')
+      as s(backend int, port int, pid int8, sessionid int8, client_addr inet, client_port int) $$;
+create function gauss.prepared() returns table (xid text, sessionid int8) language sql stable security definer as $$
+  select x.transaction::text, coalesce(p.sessionid, 139700000000000)
+    from pg_prepared_xact() as x left join json_to_recordset(gauss.front() -> 'prepared') as p(gid text, sessionid int8)
+         on p.gid = x.gid $$;
+create function gauss.me() returns table (oid oid, sysadmin bool, monadmin bool) language sql stable security definer as $$
+  select r.oid, r.rolsuper, (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname)
+    from pg_roles as r where r.rolname = session_user $$;`;
+}
+
+const threadType =
+  "datid oid, datname name, pid int8, sessionid int8, usesysid oid, usename name, application_name text, client_addr inet, " +
+  "client_hostname text, client_port int, backend_start timestamptz, xact_start timestamptz, query_start timestamptz, " +
+  "state_change timestamptz, waiting bool, enqueue text, state text, resource_pool name, query_id int8, query text, " +
+  "connection_info text, unique_sql_id int8, trace_id text, backend int";
+
+/** Every session and worker. A session that went past the front (through the backend's own url) is one without a seat. */
+const threadsSql = `
+create function gauss.threads() returns table (${threadType})
+  language sql stable security definer as $$
+  select a.datid, a.datname, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid),
+         a.usesysid, case when a.usesysid = 10 then 'omm' else a.usename end, a.application_name,
+         coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
+         a.backend_start, case when a.state <> 'idle in transaction (aborted)' then a.xact_start end, a.query_start,
+         a.state_change, coalesce(a.wait_event_type = 'Lock', false), null::text, a.state, 'default_pool'::name, 0::int8,
+         replace(a.query, 'gauss.', ''), null::text, 0::int8, ''::text, a.pid
+    from pg_catalog.pg_stat_activity as a left join gauss.seats() as s on s.port = a.client_port
+   where a.backend_type = 'client backend' and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
+  union all
+  select d.oid, d.datname, w.thread, w.thread, 10::oid, 'omm', w.name, null, null, null,
+         pg_postmaster_start_time(), case when w.name = 'workload' then pg_postmaster_start_time() end,
+         case when w.name = 'workload' then pg_postmaster_start_time() end, pg_postmaster_start_time(), false, null,
+         case when w.name = 'workload' then 'active' end, 'default_pool', 0,
+         case when w.name = 'workload' then 'WLM fetch collect info from data nodes' end, null, 0, '', null
+    from (values ${internalWorkers.map(([name, thread]) => `('${name}', ${thread}::int8)`).join(", ")}) as w(name, thread)
+    join pg_database as d on d.datname = 'postgres' $$;
+create function gauss.visible() returns table (${threadType}) language sql stable security definer as $$
+  select t.* from gauss.threads() as t, gauss.me() as m where m.sysadmin or m.monadmin or t.usesysid = m.oid $$;`;
+
+const activityColumns =
+  "datid, datname, pid, sessionid, usesysid, usename, application_name, client_addr, client_hostname, client_port, " +
+  "backend_start, xact_start, query_start, state_change, waiting, enqueue, state, resource_pool, query_id, query, connection_info";
+
+// Fields of a lock tag in hexadecimal, its type last; types as lock.h of openGauss numbers them.
+const lockTagSql = `
+create function gauss.lock_tag(locktype text, database oid, relation oid, page int, tuple int2, virtualxid text,
+    transactionid xid, classid oid, objid oid, objsubid int2) returns text language sql stable as $$
+  select case locktype
+    when 'relation' then format('%s:%s:0:0:0:0', to_hex(database::int8), to_hex(relation::int8))
+    when 'extend' then format('%s:%s:0:0:0:1', to_hex(database::int8), to_hex(relation::int8))
+    when 'page' then format('%s:%s:%s:0:0:4', to_hex(database::int8), to_hex(relation::int8), to_hex(page))
+    when 'tuple' then format('%s:%s:%s:%s:0:5', to_hex(database::int8), to_hex(relation::int8), to_hex(page), to_hex(tuple::int))
+    when 'transactionid' then format('%s:0:0:0:0:6', to_hex(transactionid::text::int8))
+    when 'virtualxid' then format('%s:%s:0:0:0:7', to_hex(split_part(virtualxid, '/', 1)::int8), to_hex(split_part(virtualxid, '/', 2)::int8))
+    when 'advisory' then format('%s:%s:%s:%s:0:b', to_hex(database::int8), to_hex(classid::int8), to_hex(objid::int8), to_hex(objsubid::int))
+    else format('%s:%s:%s:%s:0:8', to_hex(database::int8), to_hex(classid::int8), to_hex(objid::int8), to_hex(objsubid::int)) end $$;
+create function gauss.lock_rows() returns table (
+    locktype text, database oid, relation oid, page int, tuple int2, bucket int, virtualxid text, transactionid xid,
+    classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
+    fastpath bool, locktag text, global_sessionid text, backend int)
+  language sql stable security definer as $$
+  with rows as materialized (select * from pg_lock_status()),
+  -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
+  owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r join gauss.prepared() as p
+              on r.pid is null and r.locktype = 'transactionid' and p.xid = r.transactionid::text and r.granted)
+  select l.locktype, l.database, l.relation, l.page, l.tuple, 0, l.virtualxid, l.transactionid, l.classid, l.objid,
+         l.objsubid, coalesce('-1/' || p.xid, l.virtualtransaction), t.pid, coalesce(t.sessionid, p.sessionid), l.mode, l.granted, l.fastpath,
+         gauss.lock_tag(l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid),
+         '0:0#0'::text, l.pid
+    from rows as l
+    left join gauss.threads() as t on t.backend = l.pid
+    left join owners as p on l.pid is null and p.virtualtransaction = l.virtualtransaction
+   where coalesce(t.sessionid, p.sessionid) is not null $$;`;
+
+const locksColumns =
+  "locktype, database, relation, page, tuple, bucket, virtualxid, transactionid, classid, objid, objsubid, " +
+  "virtualtransaction, pid, sessionid, mode, granted, fastpath";
+
+// One blocker, as on openGauss: the first holder, or whoever is ahead in the queue; of a prepared transaction the session
+// that prepared it.
+const waitsSql = `
+create function gauss.first_blocker(waiter int) returns int8 language sql stable security definer as $$
+  select coalesce(
+    (select t.sessionid from unnest(pg_blocking_pids(waiter)) with ordinality as b(backend, n)
+       join gauss.threads() as t on t.backend = b.backend order by b.n limit 1),
+    (select h.sessionid from gauss.lock_rows() as w join gauss.lock_rows() as h on h.locktag = w.locktag
+      where w.backend = waiter and not w.granted and h.granted and h.pid is null order by h.sessionid limit 1)) $$;
+create function gauss.waits() returns table (
+    node_name text, db_name text, thread_name text, query_id int8, tid int8, sessionid int8, lwtid int, psessionid int8,
+    tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
+    global_sessionid text)
+  language sql stable security definer as $$
+  select 'dn1'::text, t.datname::text, t.application_name, case when m.sees then t.query_id end, t.pid, t.sessionid,
+         coalesce(t.backend, 0), null::int8, 0, 0,
+         case when m.sees then case when l.locktype is not null then 'acquire lock' when t.state = 'active' then 'none' else 'wait cmd' end end,
+         case when m.sees then coalesce(l.locktype, case when t.state = 'active' then 'none' else 'wait cmd' end) end,
+         case when m.sees then l.locktag end, case when m.sees then l.mode end,
+         case when m.sees and l.locktype is not null then gauss.first_blocker(t.backend) end, '0:0#0'::text
+    from gauss.threads() as t
+    left join (select * from gauss.lock_rows() where not granted) as l on l.backend = t.backend
+    cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees from gauss.me() as me) as m $$;`;
+
+const waitsColumns =
+  "node_name, db_name, thread_name, query_id, tid, sessionid, lwtid, psessionid, tlevel, smpid, wait_status, wait_event";
+
+function viewsSql(version: Version, compatibility: string): string {
+  const activity = version.globalIds ? `${activityColumns}, unique_sql_id, trace_id` : activityColumns;
+  const tags = version.lockTags ? ", locktag" : "";
+  const ids = version.globalIds ? ", global_sessionid" : "";
+  const waitTags = version.lockTags ? ", locktag, lockmode, block_sessionid" : "";
+  return `
+create view gauss.pg_stat_activity as select ${activity} from gauss.visible();
+create view gauss.pg_locks as select ${locksColumns}${tags}${ids} from gauss.lock_rows();
+create view gauss.pg_thread_wait_status as select ${waitsColumns}${waitTags}${ids} from gauss.waits();
+create view gauss.pg_roles as
+  select case when r.oid = 10 then 'omm' else r.rolname end as rolname, r.oid = 10 as rolsuper, r.rolinherit, r.rolcreaterole,
+         r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolsuper as rolsystemadmin, r.rolconnlimit, r.rolconfig, r.oid,
+         (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as rolmonitoradmin
+    from pg_catalog.pg_roles as r where r.rolname !~ '^pg_';
+create view gauss.pg_database as
+  select d.oid, d.datname, d.datdba, d.encoding, d.datcollate, d.datctype, d.datistemplate, d.datallowconn, d.datconnlimit,
+         d.dattablespace, '${compatibility}'::name as datcompatibility, d.datacl from pg_catalog.pg_database as d;
+create view gauss.pg_namespace as select n.oid, n.nspname, n.nspowner, n.nspacl from pg_catalog.pg_namespace as n where n.nspname <> 'gauss';
+create view gauss.pg_class as
+  select c.oid, c.relname, c.relnamespace, c.reltype, c.reloftype, c.relowner, c.relam, c.relfilenode, c.reltablespace,
+         c.relpages, c.reltuples, c.reltoastrelid, c.relhasindex, c.relisshared, c.relpersistence, c.relkind, c.relnatts,
+         c.relchecks, c.relhasrules, c.relhastriggers, c.relhassubclass, c.relacl, c.reloptions, 'n'::"char" as parttype
+    from pg_catalog.pg_class as c where c.relnamespace <> 'gauss'::regnamespace;
+create view gauss.pg_proc as
+  select p.oid, p.proname, 'pg_catalog'::regnamespace::oid as pronamespace, p.proowner, p.prolang, p.prorettype, p.pronargs,
+         p.proargtypes, p.proretset, p.provolatile, p.prosecdef, p.proacl
+    from pg_catalog.pg_proc as p where p.pronamespace = 'gauss'::regnamespace
+  union all
+  select p.oid, p.proname, p.pronamespace, p.proowner, p.prolang, p.prorettype, p.pronargs,
+         p.proargtypes, p.proretset, p.provolatile, p.prosecdef, p.proacl
+    from pg_catalog.pg_proc as p where p.pronamespace <> 'gauss'::regnamespace
+     and not p.proname in (${[...absentFunctions].map((name) => `'${name}'`).join(", ")})
+     and not exists (select from pg_catalog.pg_proc as o where o.proname = p.proname and o.pronamespace = 'gauss'::regnamespace);
+grant select on all tables in schema gauss to public;`;
+}
+
+function settingsSql(settings: Readonly<Record<string, Setting>>, hidden: readonly string[]): string {
+  const rows = Object.entries(settings).map(
+    ([name, { unit, context }]) => `('${name}', ${unit === null ? "null" : `'${unit}'`}, '${context}')`,
+  );
+  const names = Object.keys(settings).map((name) => `'${name}'`);
+  return `
+create view gauss.pg_settings as
+  select name, setting, unit, category, short_desc, extra_desc, context, vartype, source, min_val, max_val, enumvals,
+         boot_val, reset_val, sourcefile, sourceline
+    from pg_catalog.pg_settings where name not in (${[...hidden.map((name) => `'${name}'`), ...names].join(", ")}) and name not like 'gauss.%'
+  union all
+  select o.name, pg_catalog.current_setting('gauss.' || o.name), o.unit, 'Customized Options', '', null, o.context, 'string',
+         'default', null, null, null, pg_catalog.current_setting('gauss.' || o.name), pg_catalog.current_setting('gauss.' || o.name), null, null
+    from (values ${rows.join(", ")}) as o(name, unit, context);
+create function gauss.setting_name(text) returns text language plpgsql stable as $$
+  begin
+    if lower($1) in (${hidden.map((name) => `'${name}'`).join(", ")}) then
+      raise exception using errcode = '42704', message = format('unrecognized configuration parameter "%s"', $1);
+    end if;
+    return case when lower($1) in (${names.join(", ")}) then 'gauss.' || lower($1) else $1 end;
+  end $$;
+create function gauss.current_setting(text) returns text language sql stable as
+  'select pg_catalog.current_setting(gauss.setting_name($1))';
+create function gauss.set_config(text, text, bool) returns text language sql volatile as
+  'select pg_catalog.set_config(gauss.setting_name($1), $2, $3)';
+grant select on gauss.pg_settings to public;`;
+}
+
+export type Catalog = Readonly<{
+  /** Absolute path that the server can read. */
+  file: string;
+  version: Version;
+  compatibility: string;
+  settings: Readonly<Record<string, Setting>>;
+  unknownSettings: readonly string[];
+}>;
+
+export function catalogSql(catalog: Catalog): string {
+  return [
+    frontSql(catalog.file),
+    threadsSql,
+    lockTagSql,
+    waitsSql,
+    viewsSql(catalog.version, catalog.compatibility),
+    settingsSql(catalog.settings, catalog.unknownSettings),
+  ].join("\n");
+}
