@@ -271,10 +271,7 @@ test("MySQL mode has InnoDB's views, of one made-up transaction 0 that blocks an
   const dba = await plain.person();
   const [phantom] = await rows(dba, "SELECT trx_id, trx_mysql_thread_id FROM information_schema.INNODB_TRX");
   assert.deepEqual(phantom, { trx_id: "0", trx_mysql_thread_id: "0" });
-  assert.match(
-    (await refusal(dba.query(`KILL ${phantom?.["trx_mysql_thread_id"]}`))).message,
-    /Unknown thread id: 0/,
-  );
+  assert.match((await refusal(dba.query(`KILL ${phantom?.["trx_mysql_thread_id"]}`))).message, /Unknown thread id: 0/);
   dba.destroy();
 });
 
