@@ -4,8 +4,8 @@ import type { Link, Missing } from "../../src/engines/engine.ts";
 import { judge, type Rights } from "../../src/engines/opengauss/check.ts";
 import { grants } from "../../src/engines/opengauss/grants.ts";
 import type { Product } from "../../src/engines/opengauss/product.ts";
-import { hiddenSessions } from "../../src/engines/opengauss/visibility.ts";
 import { timeoutsOf } from "../../src/engines/opengauss/survey.ts";
+import { hiddenSessions } from "../../src/engines/opengauss/visibility.ts";
 import { recognised } from "../../src/engines/recognised.ts";
 import { openGauss } from "../support/opengauss/double.ts";
 import { client, eventually } from "../support/servers.ts";
@@ -58,7 +58,10 @@ for (const double of doubles) {
     await holder.query("begin; update t set id = id");
     const found = await checked("blind");
     assert.deepEqual(briefly(found), ["MONADMIN to see!", "1 to act!"]);
-    assert.match(found[1]?.missing ?? "", /^1 session has locks and cannot be seen by this role, so Lockwarden acts on nobody here/);
+    assert.match(
+      found[1]?.missing ?? "",
+      /^1 session has locks and cannot be seen by this role, so Lockwarden acts on nobody here/,
+    );
     assert.equal(found[1]?.grant, 'alter user "blind" monadmin;');
     assert.deepEqual(briefly(await checked("full")), []);
     await holder.end();
@@ -163,7 +166,11 @@ test("what a server says of a role and of itself, and what it means", () => {
     [{}, { threadPool: false, terminateSession: false, cancelSession: false }, []],
   ];
   for (const [rights, release, expected] of table)
-    assert.deepEqual(briefly(judge({ ...all, ...rights }, { ...product, ...release })), expected, JSON.stringify(rights));
+    assert.deepEqual(
+      briefly(judge({ ...all, ...rights }, { ...product, ...release })),
+      expected,
+      JSON.stringify(rights),
+    );
 });
 
 test("a bare number of a timeout is in the setting's own unit, wherever it was set", () => {

@@ -71,11 +71,15 @@ test("a target without an engine connects to whatever is there, and one with an 
   const urls = { opengauss: gauss.url("lockwarden"), gaussdb: shop.url("lockwarden"), postgres: postgres.url() };
   const names = { opengauss: "openGauss 7.0.0-RC2", gaussdb: "GaussDB 505.2.1.SPC0600", postgres: /^PostgreSQL \d/ };
   for (const there of ["opengauss", "gaussdb", "postgres"] as const) {
-    for (const engine of [undefined, there]) assert.match(await answered(urls[there], engine), new RegExp(names[there]));
+    for (const engine of [undefined, there])
+      assert.match(await answered(urls[there], engine), new RegExp(names[there]));
     for (const engine of (["opengauss", "gaussdb", "postgres"] as const).filter((one) => one !== there)) {
       const { kind, message, hint } = await refusal(urls[there], engine);
       assert.equal(kind, "refused");
-      assert.match(message, new RegExp(`the target says engine: ${engine}, and the server is (openGauss|GaussDB|PostgreSQL) \\S+$`));
+      assert.match(
+        message,
+        new RegExp(`the target says engine: ${engine}, and the server is (openGauss|GaussDB|PostgreSQL) \\S+$`),
+      );
       assert.match(hint ?? "", new RegExp(`^leave engine out .*, write engine: ${there}, or correct the url$`));
     }
   }
@@ -86,13 +90,20 @@ test("a data warehouse, an unknown relative and a distributed GaussDB are refuse
   const version = (to: string) => gauss.setVersion(to);
   try {
     version(text);
-    assert.match((await refusal(gauss.url("lockwarden"), undefined)).message, /GaussDB\(DWS\), a data warehouse of many nodes/);
+    assert.match(
+      (await refusal(gauss.url("lockwarden"), undefined)).message,
+      /GaussDB\(DWS\), a data warehouse of many nodes/,
+    );
     version("gaussdb (GaussVector 1.0 build 1) compiled at 2025");
-    assert.match((await refusal(gauss.url("lockwarden"), undefined)).message, /a relative of openGauss that Lockwarden was never/);
+    assert.match(
+      (await refusal(gauss.url("lockwarden"), undefined)).message,
+      /a relative of openGauss that Lockwarden was never/,
+    );
   } finally {
     version(table[0]?.[0] ?? "");
   }
-  const distributed = "create or replace function gauss.gs_deployment() returns text language sql as 'select ''Distribute''::text'";
+  const distributed =
+    "create or replace function gauss.gs_deployment() returns text language sql as 'select ''Distribute''::text'";
   const admin = await client(gauss.backend.url());
   await admin.query(distributed);
   const { message, hint } = await refusal(gauss.url("lockwarden"), "opengauss");

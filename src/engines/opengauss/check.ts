@@ -137,14 +137,18 @@ function seeing({ administrator, monitors, tracksActivities, hidden }: Rights, r
     found.push({
       missing:
         "track_activities is off for this role's sessions, and may be for others: their state and age are unknown",
-      grant: "-- set track_activities = on in postgresql.conf (gs_guc reload -c \"track_activities = on\")",
+      grant: '-- set track_activities = on in postgresql.conf (gs_guc reload -c "track_activities = on")',
       fatal: true,
       needed: "to see",
     });
   return found;
 }
 
-function acting({ role: name, administrator, signals, functions }: Rights, role: string, product: Product): readonly Missing[] {
+function acting(
+  { role: name, administrator, signals, functions }: Rights,
+  role: string,
+  product: Product,
+): readonly Missing[] {
   const found: Missing[] = [];
   if (!administrator && signals !== true)
     found.push({
@@ -160,7 +164,10 @@ function acting({ role: name, administrator, signals, functions }: Rights, role:
     found.push({
       missing: `${name} may not execute ${functions.join(", ")}`,
       grant: functions
-        .map((one) => `grant execute on function pg_catalog.${one}(${one === lockFunction ? "int, int" : "int8, int8"}) to ${role};`)
+        .map(
+          (one) =>
+            `grant execute on function pg_catalog.${one}(${one === lockFunction ? "int, int" : "int8, int8"}) to ${role};`,
+        )
         .join(" "),
       fatal: true,
       needed: "to act",
@@ -176,7 +183,8 @@ function abilities({ name, version, threadPool, terminateSession, cancelSession 
   const grant = `-- nothing to grant: ${name} ${version} has no such function`;
   if (threadPool && !terminateSession)
     found.push({
-      missing: "pg_terminate_session: with the thread pool on, a session cannot be ended without the risk of hitting another",
+      missing:
+        "pg_terminate_session: with the thread pool on, a session cannot be ended without the risk of hitting another",
       grant,
       fatal: true,
       needed: "to act",

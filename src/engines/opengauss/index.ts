@@ -40,7 +40,12 @@ export async function linkOn(target: Target, reader: Session, signal: AbortSigna
   }
 }
 
-function open(target: Target, { product, address }: Session, options: OpenOptions, signal: AbortSignal): Promise<Session> {
+function open(
+  target: Target,
+  { product, address }: Session,
+  options: OpenOptions,
+  signal: AbortSignal,
+): Promise<Session> {
   const named = { name: product.name, version: product.version };
   const setUp = (...[wire, login, bound]: Parameters<Parameters<typeof openAs<GaussSetUp>>[0]>) =>
     setUpGauss(wire, { named, login }, bound);
@@ -107,8 +112,7 @@ function link(target: Target, reader: Session, actor: Session): Link {
     return await call();
   };
   const whatChanged = (signal: AbortSignal) => changed(reader, { wanted, recovery: facts.recovery }, signal);
-  const look = (signal: AbortSignal) =>
-    reading.read({ sessions: "transactions", locks: true, prepared: true }, signal);
+  const look = (signal: AbortSignal) => reading.read({ sessions: "transactions", locks: true, prepared: true }, signal);
   /** Never to a server that was not judged, nor to one in recovery that nobody asked for, nor half blind. */
   const send = async (order: Order, signal: AbortSignal): Promise<Sent> => {
     if (order.evidence.serverId !== serverId) return { kind: "changed" };

@@ -102,8 +102,7 @@ export function stillBlocks({ guard: { blocks }, evidence }: Order, victim: Prep
     for (const edge of next) behind.add(edge.waiterPid);
     grown = next.length > 0;
   }
-  for (const edge of standing)
-    if (edge.counts && behind.has(edge.blockerPid)) counted.add(nodeOf(edge.waiterPid));
+  for (const edge of standing) if (edge.counts && behind.has(edge.blockerPid)) counted.add(nodeOf(edge.waiterPid));
   return counted.size >= Math.max(1, blocks.waiters);
 }
 

@@ -126,10 +126,7 @@ async function readProduct(wire: Wire, named: Named, signal: AbortSignal): Promi
  * What ALTER SYSTEM KILL SESSION calls on this server: its column says. Two equal numbers name a thread, and none is called 1,
  * so nobody is hit; with the thread pool two small numbers that differ would be somebody's session.
  */
-export async function readKillSession(
-  wire: Pick<Wire, "query">,
-  signal: AbortSignal,
-): Promise<Product["killSession"]> {
+export async function readKillSession(wire: Pick<Wire, "query">, signal: AbortSignal): Promise<Product["killSession"]> {
   const rows = await wire.query(killSql, [], signal).catch(ofServer);
   const [column] = Object.keys(rows?.[0] ?? {});
   return column === "pg_terminate_session" || column === "pg_terminate_backend" ? column : null;

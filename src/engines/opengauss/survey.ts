@@ -78,11 +78,17 @@ export async function survey(
 /** Pure: server-wide values, and those of roles and databases. A session of ours began with the server's own, unless our role has another. */
 export function timeoutsOf(settings: readonly Row[], own: readonly Row[]): readonly ServerTimeout[] {
   const units = new Map(settings.map((row) => [row["name"] ?? "", row["unit"] ?? "ms"]));
-  const of = (name: string, value: string, where: Pick<ServerTimeout, "role" | "database">): readonly ServerTimeout[] => {
+  const of = (
+    name: string,
+    value: string,
+    where: Pick<ServerTimeout, "role" | "database">,
+  ): readonly ServerTimeout[] => {
     const ms = inMs(value, units.get(name) ?? "ms");
     return ms === null ? [] : (kinds[name] ?? []).map((kind) => ({ name, kind, ms, ...where }));
   };
-  const everywhere = settings.flatMap((row) => of(row["name"] ?? "", row["value"] ?? "", { role: null, database: null }));
+  const everywhere = settings.flatMap((row) =>
+    of(row["name"] ?? "", row["value"] ?? "", { role: null, database: null }),
+  );
   const particular = own.flatMap((row) => {
     const [, name = "", value = ""] = /^([^=]*)=(.*)$/s.exec(row["setting"] ?? "") ?? [];
     const role = row["roleid"] === "0" ? null : (row["role"] ?? null);

@@ -76,12 +76,13 @@ export async function openAs<S extends SetUp>(
   throw failureOfAll(failures, target);
 }
 
-type Attempt<S extends SetUp> = Wanted & Readonly<{
-  setUpSession: SetUpSession<S>;
-  address: Address;
-  wanted: Addresses["wanted"];
-  ms: number;
-}>;
+type Attempt<S extends SetUp> = Wanted &
+  Readonly<{
+    setUpSession: SetUpSession<S>;
+    address: Address;
+    wanted: Addresses["wanted"];
+    ms: number;
+  }>;
 
 /** The server answers, and is of another kind than is wanted. */
 class Unsuitable extends LinkLost {}

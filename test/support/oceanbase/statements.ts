@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { grant, readAccountChange } from "./accounts.ts";
 import { refused, ServerError, translated } from "./errors.ts";
-import { interrupt, isKillSession, type Killed, kill, killSession } from "./kill.ts";
+import { interrupt, isKillSession, type Killed, kill, killAtServer, killSession } from "./kill.ts";
 import { lookAtLocks } from "./locks.ts";
 import type { Cell, Column } from "./packets.ts";
 import { shown, shownTable } from "./results.ts";
@@ -61,8 +61,11 @@ export async function run(sql: string, session: Session, world: World): Promise<
 
 /** BEGIN EXECUTE IMMEDIATE '…'; END; of Oracle mode, and a procedure that is called alone. */
 async function block(tokens: readonly Token[], session: Session, world: World): Promise<Answer> {
-  if (session.mode === "oracle" && begins(tokens, "BEGIN", "EXECUTE", "IMMEDIATE"))
-    return run(tokens[3]?.value ?? "", session, world);
+  if (session.mode === "oracle" && begins(tokens, "BEGIN", "EXECUTE", "IMMEDIATE")) {
+    const sql = tokens[3]?.value ?? "";
+    const inner = tokenize(sql, session.mode);
+    return begins(inner, "KILL") ? killed(await killAtServer(inner, session, world)) : run(sql, session, world);
+  }
   const [, owner, , procedure, , argument] = tokens;
   const isOracle = session.mode === "oracle";
   if (isOracle && isWord(procedure, "SLEEP") && owner?.value.toUpperCase().startsWith("DBMS_") === true) {
