@@ -27,9 +27,9 @@ export async function openGaussWorld(options: Options): Promise<World> {
         { written: ` ${pid} , ${sessionId} `, ends: "found" },
         { written: pid, ends: "usage" },
         // With a thread pool the server would look at the second number alone.
-        { written: `12345,${sessionId}`, ends: "gone" },
+        { written: `12345,${sessionId}`, ends: "changed" },
         { written: `${pid},987654`, ends: "gone" },
-        { written: `0,${sessionId}`, ends: "gone" },
+        { written: `0,${sessionId}`, ends: "changed" },
       ];
     },
     person: async (user) => {
