@@ -66,7 +66,7 @@ export async function lookAtTarget(target: Target, config: Config): Promise<Targ
         if (probe !== undefined) probes.push({ rule: name, probed: await link.probe(probe, signal) });
       return {
         target,
-        engine: engine.name,
+        engine: link.facts.engine ?? engine.name,
         answer: { kind: "seen", facts: link.facts, abilities: link.capabilities, missing, survey, probes },
       };
     } finally {

@@ -64,12 +64,12 @@ async function answered(url: string, engine: Target["engine"]): Promise<string> 
   const asked = target(url, engine === undefined ? {} : { engine });
   const link = await recognised(asked).connect(asked, patience());
   await link.close();
-  return `${link.facts.engine ?? "PostgreSQL"} ${link.facts.version}`;
+  return `${link.facts.engine ?? "postgres"} ${link.facts.version}`;
 }
 
 test("a target without an engine connects to whatever is there, and one with an engine to that only", async () => {
   const urls = { opengauss: gauss.url("lockwarden"), gaussdb: shop.url("lockwarden"), postgres: postgres.url() };
-  const names = { opengauss: "openGauss 7.0.0-RC2", gaussdb: "GaussDB 505.2.1.SPC0600", postgres: /^PostgreSQL \d/ };
+  const names = { opengauss: "opengauss 7.0.0-RC2", gaussdb: "gaussdb 505.2.1.SPC0600", postgres: /^postgres \d/ };
   for (const there of ["opengauss", "gaussdb", "postgres"] as const) {
     for (const engine of [undefined, there])
       assert.match(await answered(urls[there], engine), new RegExp(names[there]));

@@ -178,10 +178,17 @@ function acting(
 const lockFunction = "pg_try_advisory_lock";
 
 /** What this release cannot do, whoever asks. */
-function abilities({ name, version, threadPool, terminateSession, cancelSession }: Product): readonly Missing[] {
+function abilities({
+  name,
+  version,
+  threadPool,
+  terminateSession,
+  cancelSession,
+  killSession,
+}: Product): readonly Missing[] {
   const found: Missing[] = [];
   const grant = `-- nothing to grant: ${name} ${version} has no such function`;
-  if (threadPool && !terminateSession)
+  if (threadPool && !terminateSession && killSession !== "pg_terminate_session")
     found.push({
       missing:
         "pg_terminate_session: with the thread pool on, a session cannot be ended without the risk of hitting another",

@@ -159,9 +159,10 @@ function blind(hidden: readonly string[], role: string): string {
   return `nothing was sent: ${hiddenText(hidden.length)} (${role}): alter its user to MONADMIN; see lockwarden check`;
 }
 
-function capabilities({ threadPool, cancelSession }: Product): Omit<Capabilities, "acts"> {
+function capabilities({ threadPool, cancelSession, terminateSession }: Product): Omit<Capabilities, "acts"> {
   return {
-    atomicGuard: true,
+    // Where only KILL SESSION is left, the session is read again just before.
+    atomicGuard: terminateSession || !threadPool,
     // By its thread alone a statement can be cancelled only where a thread is one session's.
     cancel: cancelSession || !threadPool,
     rollbackPrepared: true,

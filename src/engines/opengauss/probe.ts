@@ -64,15 +64,15 @@ type Watch = Readonly<{
 const betweenLooksMs = 25;
 
 function watchWaits(watcher: Connection, sessionId: string, signal: AbortSignal): Watch {
-  let ended = false;
+  const ending = new AbortController();
   let wake: () => void = () => undefined;
   let seen = null as Seen | null;
   const watching = (async () => {
-    while (!ended && !signal.aborted) {
+    while (!ending.signal.aborted && !signal.aborted) {
       const [row] = await watcher.query(waitSql, [sessionId], signal);
       const wait = row?.["wait"] ?? null;
       const now = performance.now();
-      if (ended) break;
+      if (ending.signal.aborted) break;
       if (wait === null) seen = null;
       else seen = seen?.wait === wait ? { ...seen, until: now } : { wait, since: now, until: now };
       await new Promise<void>((resolve) => {
@@ -86,7 +86,7 @@ function watchWaits(watcher: Connection, sessionId: string, signal: AbortSignal)
   return {
     waitedMs: () => (seen === null ? 0 : seen.until - seen.since),
     end: async () => {
-      ended = true;
+      ending.abort();
       wake();
       await quiet;
     },

@@ -152,7 +152,7 @@ function refuseDistributed({ name, version }: Named, [row]: readonly Row[]): voi
 
 function readServer(row: Row, { name, version }: Named, encrypted: boolean): Server {
   return {
-    engine: name,
+    engine: name.toLowerCase(),
     version,
     role: row["role"] ?? "",
     database: row["database"] ?? "",

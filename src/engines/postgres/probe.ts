@@ -66,12 +66,16 @@ export function prober<O extends Opened>(open: Open<O>, run: RunProbe<O>): Probe
 
 /** Whether the probe is stuck is said by lock_timeout. */
 export function byLockTimeout(longestMs: number): RunProbe<Opened> {
-  return (connection, probe, signal) => run(connection, { ...probe, longestMs }, signal);
+  return (connection, probe, signal) => runBounded(connection, { ...probe, longestMs }, signal);
 }
 
 type Bounded = Probe & Readonly<{ longestMs: number }>;
 
-async function run(connection: Opened, { sql, timeout, longestMs }: Bounded, signal: AbortSignal): Promise<Probed> {
+async function runBounded(
+  connection: Opened,
+  { sql, timeout, longestMs }: Bounded,
+  signal: AbortSignal,
+): Promise<Probed> {
   // Not before the transaction: begin itself waits for nobody.
   await connection.query("begin read write", [], signal);
   let probed: Probed;
