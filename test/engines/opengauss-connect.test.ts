@@ -89,6 +89,7 @@ for (const double of doubles) {
     for (const [name, value] of Object.entries({ ...wanted, idle_in_transaction_session_timeout: "5000" }))
       if (name === "datestyle") assert.match(got.get(name) ?? "", /^ISO/);
       else assert.equal(got.get(name), value, name);
+    assert.equal(got.get("session_timeout"), "0");
     await assert.rejects(opened.query("create table nothing ()", [], patience()), /read-only transaction/);
     assert.equal(opened.direct, true);
     await opened.close();
