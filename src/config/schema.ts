@@ -216,6 +216,12 @@ const target = z.strictObject({
   leader_database: text
     .default("postgres")
     .describe("Where the advisory lock is taken that lets one daemon of several act; the same for all of them."),
+  kill_with: z
+    .enum(["guarded", "kill-session"])
+    .optional()
+    .describe(
+      "opengauss and gaussdb only. How a session is ended: guarded (default) checks and signals in one statement; kill-session reads the session again and then sends ALTER SYSTEM KILL SESSION, which leaves a short gap that the journal names.",
+    ),
 });
 
 const email = z.strictObject({
@@ -252,7 +258,9 @@ const protect = z.strictObject({
   backups: z
     .boolean()
     .default(true)
-    .describe("Applications pg_dump*, pg_restore*, pg_basebackup*, pgBackRest*, barman*, wal-g*."),
+    .describe(
+      "Applications pg_dump*, pg_restore*, pg_basebackup*, pgBackRest*, barman*, wal-g*, gs_dump*, gs_restore*, gs_basebackup*, gs_probackup*.",
+    ),
   users: globs.optional().describe("These users too."),
   databases: globs.optional().describe("These databases too."),
   applications: globs.optional().describe("These applications too."),

@@ -16,6 +16,10 @@ export const backupApplications = [
   "pgbackrest*",
   "barman*",
   "wal-g*",
+  "gs_dump*",
+  "gs_restore*",
+  "gs_basebackup*",
+  "gs_probackup*",
 ] as const;
 
 type Shield = (session: Session) => Reason | "unknown" | null;

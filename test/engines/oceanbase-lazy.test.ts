@@ -3,11 +3,11 @@ import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { LinkLost } from "../../src/engines/engine.ts";
 import { loadDriver, oldestDriver } from "../../src/engines/oceanbase/driver.ts";
-import { freePort } from "../support/free-port.ts";
+import { closedPort } from "../support/oceanbase-target.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 /** The first version that a tenant in Oracle mode lets in. */
@@ -50,8 +50,8 @@ test("a driver that is not installed is said so, with the way to get it", async 
 });
 
 /** Which of the driver's files the program had loaded when it ended, whatever came of its target. */
-async function driverFilesOf(url: string, engine: string): Promise<readonly string[]> {
-  const folder = await tempFolder();
+async function driverFilesOf(t: TestContext, url: string, engine: string): Promise<readonly string[]> {
+  const folder = await tempFolder(t);
   const [config, spy, loaded] = ["lockwarden.yaml", "spy.cjs", "loaded.json"].map((name) => join(folder, name));
   await writeFile(
     String(config),
@@ -76,8 +76,8 @@ async function driverFilesOf(url: string, engine: string): Promise<readonly stri
   return files.filter((file) => /[\\/]mysql2[\\/]/.test(file));
 }
 
-test("the driver is loaded when a target needs it, and by nobody else", async () => {
-  const port = await freePort();
-  assert.deepEqual(await driverFilesOf(`postgres://u@127.0.0.1:${port}/d`, "postgres"), []);
-  assert.notDeepEqual(await driverFilesOf(`oceanbase://u@t@127.0.0.1:${port}`, "oceanbase"), []);
+test("the driver is loaded when a target needs it, and by nobody else", async (t) => {
+  const port = await closedPort();
+  assert.deepEqual(await driverFilesOf(t, `postgres://u@127.0.0.1:${port}/d`, "postgres"), []);
+  assert.notDeepEqual(await driverFilesOf(t, `oceanbase://u@t@127.0.0.1:${port}`, "oceanbase"), []);
 });

@@ -155,6 +155,7 @@ function context(more: Partial<LockContext> = {}): LockContext {
   const pairs = new Map(activities.map(({ id, transactionId }) => [transactionId ?? "", id]));
   return {
     activities: new Map(activities.map((activity) => [activity.id, activity])),
+    before: pairs,
     now: pairs,
     steady: pairs,
     relationOf: ({ tablet, object }) => (tablet === "200001" || object === "500001" ? orders : null),

@@ -146,7 +146,7 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
         return null;
       });
       assert.deepEqual(await send(orderOn(before, judged, { sinceState: false })), { kind: "gone" });
-      assert.deepEqual(await send(orderOn(before, judged, { sessionOnly: true })), { kind: "sent" });
+      assert.deepEqual(await send(orderOn(before, judged, { sinceState: false, sessionOnly: true })), { kind: "sent" });
       await ended(judged);
       assert.equal(await isWell(innocent), true);
       await naive("select pg_terminate_backend($1::int8)", stale);

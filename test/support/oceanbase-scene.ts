@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after } from "node:test";
 import type mysql from "mysql2/promise";
 import { configSchema, type Target } from "../../src/config/schema.ts";
-import type { Evidence, Guard, Order, Signal } from "../../src/core/decision.ts";
+import type { Evidence, Guard, Order, Proof, Sent, Signal } from "../../src/core/decision.ts";
 import type { Session } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import type { Link } from "../../src/engines/engine.ts";
@@ -39,6 +39,8 @@ export type ObScene = Readonly<{
   readWaiting(who: Somebody): Promise<Snapshot>;
   /** The statements since the last time this was asked that end or interrupt somebody. */
   kills(): readonly string[];
+  act(order: Order): Promise<Sent>;
+  prove(order: Order): Promise<Proof>;
 }>;
 
 export function targetOf(url: string): Target {
@@ -96,6 +98,8 @@ export async function obScene(double: OceanBaseDouble, by?: string, through?: "p
       seen = double.statements.length;
       return since.filter((sql) => /\bKILL\b/i.test(sql));
     },
+    act: (order) => link.act(order, quiet),
+    prove: ({ evidence }) => link.prove(evidence, quiet),
   };
   return scene;
 }
@@ -132,13 +136,23 @@ export function sessionIn(snapshot: Snapshot, { id }: Pick<Somebody, "id">): Ses
   return session;
 }
 
-/** What the rule decides of a look: the order that the executor hands on. */
-export function orderFor(snapshot: Snapshot, match: object, action: Signal = "terminate"): Order {
+/** Whom a rule that only tells would tell of, in this one look. */
+export function toldOf(snapshot: Snapshot, match: object): readonly string[] {
+  const rule = { name: "told", match, steps: ["notify"] };
+  return judge({ rules: [rule] })
+    .look(snapshot)
+    .decisions.map(brief);
+}
+
+/** What the rule decides: the order that the executor hands on. Ages may come in whole seconds, so it looks until one is there. */
+export function orderFor(scene: ObScene, match: object, action: Signal = "terminate"): Promise<Order> {
   const rule = { name: "stuck", match, steps: [action] };
-  const { decisions } = judge({ rules: [rule], protect: { superusers: false } }).look(snapshot);
-  const decision = decisions.find(({ kind }) => kind === "act");
-  assert.ok(decision?.kind === "act", `expected an act, got ${JSON.stringify(decisions.map(brief))}`);
-  return { action, evidence: decision.evidence, guard: decision.guard };
+  const judging = judge({ rules: [rule] });
+  return eventually(`a rule acts on ${JSON.stringify(match)}`, async () => {
+    const { decisions } = judging.look(await scene.read("all"));
+    const decision = decisions.find(({ kind }) => kind === "act");
+    return decision?.kind === "act" ? { action, evidence: decision.evidence, guard: decision.guard } : null;
+  });
 }
 
 /** An order on this session, guarded by nothing but its transaction and state unless more is said. */

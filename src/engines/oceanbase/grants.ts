@@ -45,6 +45,7 @@ GRANT PROCESS ON *.* TO ${name};
 GRANT SUPER ON *.* TO ${name};
 ${readable.map((view) => grantView("mysql", view, name)).join("\n")}
 -- Before 4.2.1 instead of ${views.schedulers}: ${grantView("mysql", olderReadable, name)}
+-- Only if lockwarden check is to compare the names in rules with the server's: GRANT SELECT ON mysql.user TO ${name};
 `;
 }
 

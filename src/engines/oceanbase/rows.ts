@@ -66,6 +66,7 @@ function activityOf(id: string, row: Row, context: Context): Activity {
     identity: identityOf(id, row),
     pid: id,
     sessionId: id,
+    handle: id,
     role,
     backendType,
     group: null,

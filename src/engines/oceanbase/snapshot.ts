@@ -108,6 +108,7 @@ type Around = Readonly<{ before: ReadonlyMap<string, string>; seen: Seen; names:
 function resolve(rows: readonly LockRow[], { before, seen, names }: Around): Locks {
   return lockWaits(rows, {
     activities: seen.activities,
+    before,
     now: seen.now,
     steady: steadyPairs(before, seen.now),
     relationOf: ({ tablet, object }) => {
@@ -181,7 +182,7 @@ function gapsOf({ look, seen, ages, locks, resolved, nameGap }: Read, views: Vie
     );
   if (resolved !== null && resolved.hidden > 0)
     gaps.push(
-      `${countOf(resolved.hidden, "transaction keeps", "transactions keep")} others waiting and ${resolved.hidden === 1 ? "belongs" : "belong"} to no session that our user is shown; without SHOW PROCESS (PROCESS in MySQL mode) the server leaves sessions out and does not say so`,
+      `${countOf(resolved.hidden, "transaction", "transactions")} among those that wait or are waited for belong to sessions that our user is not shown; without SHOW PROCESS (PROCESS in MySQL mode) the server leaves them out and does not say so`,
     );
   return [...gaps, ages.gap, look.locks ? nameGap : null].filter((gap) => gap !== null);
 }

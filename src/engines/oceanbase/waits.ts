@@ -73,10 +73,10 @@ function microsecondsMs(text: string | null | undefined): number | null {
 export type LockContext = Readonly<{
   /** By id, as they were after the locks had been read. */
   activities: ReadonlyMap<string, Activity>;
-  /** Transaction to session, as far as it was the same before and after the locks were read. */
-  steady: ReadonlyMap<string, NodeKey>;
-  /** Transaction to session, after. */
+  /** Transaction to session, before and after the locks were read, and as far as it was the same both times. */
+  before: ReadonlyMap<string, NodeKey>;
   now: ReadonlyMap<string, NodeKey>;
+  steady: ReadonlyMap<string, NodeKey>;
   relationOf(row: LockRow): Relation | null;
 }>;
 
@@ -85,7 +85,7 @@ export type Locks = Readonly<{
   waits: readonly LockWait[];
   /** Somebody waits of whom neither transaction nor session is told: anybody may be meant. */
   nameless: number;
-  /** Holders whose transaction belongs to no session that is listed. */
+  /** Transactions that wait or keep others waiting, and were in neither list of sessions. */
   hidden: number;
 }>;
 
@@ -98,6 +98,8 @@ export function lockWaits(rows: readonly LockRow[], context: LockContext): Locks
   let nameless = 0;
   for (const row of rows) {
     if (!row.waiting) continue;
+    for (const id of [row.transactionId, row.holderId])
+      if (id !== null && !context.before.has(id) && !context.now.has(id)) hidden.add(id);
     const waiter = waiterOf(row, context);
     if (waiter === "nameless") nameless++;
     if (waiter === null || waiter === "nameless") continue;
@@ -106,7 +108,6 @@ export function lockWaits(rows: readonly LockRow[], context: LockContext): Locks
     const holder = row.holderId === null ? undefined : context.steady.get(row.holderId);
     const seen = holder !== undefined && holder !== waiter.id;
     if (seen && !wait.blockers.some(({ node }) => node === holder)) wait.blockers.push({ node: holder, soft: false });
-    if (!seen && row.holderId !== null && !context.now.has(row.holderId)) hidden.add(row.holderId);
     waits.set(key, { ...wait, waitMs: longer(wait.waitMs, row.waitMs), hiddenBlocker: wait.hiddenBlocker || !seen });
   }
   const all = [...waits.values()];

@@ -51,12 +51,14 @@ export function actSql(
   return `/* lockwarden:act */
 with recursive
 listed as (select l.pid, l.sessionid, l.locktype, l.transactionid, l.mode, l.granted, ${lockText({ lockTags })} as lock from pg_catalog.pg_locks as l),
-locks as (select l.* from listed as l where l.pid is not null),
-two_phase as (select l.lock from listed as l where l.pid is null and l.granted),
 edge as (
   select pg_catalog.unnest($10::int8[]) as waiter, pg_catalog.unnest($11::text[]) as node, pg_catalog.unnest($12::int8[]) as blocker,
          pg_catalog.unnest($13::text[]) as lock, pg_catalog.unnest($14::text[]) as mode, pg_catalog.unnest($15::text[]) as against,
          pg_catalog.unnest($16::bool[]) as counts),
+locks as (
+  select l.* from listed as l
+   where l.pid is not null and (l.pid = $1::int8 or l.lock in (select e.lock from edge as e))),
+two_phase as (select l.lock from listed as l where l.pid is null and l.granted),
 confirmed as (
   select e.waiter, e.node, e.blocker, e.counts from edge as e
    where exists (select 1 from locks as w where w.pid = e.waiter and not w.granted and w.lock = e.lock and w.mode = e.mode

@@ -11,6 +11,8 @@ export type Account = {
   /** SHOW PROCESS in Oracle mode, PROCESS in MySQL mode. */
   showProcess: boolean;
   super: boolean;
+  /** SYS or root: may everything. */
+  readonly administrator: boolean;
   /** The views of SYS or oceanbase that it may read, in lower case; `all` for any. */
   views: Set<string> | "all";
 };
@@ -22,6 +24,7 @@ export type NewAccount = Readonly<{
   alterSystem?: boolean;
   showProcess?: boolean;
   super?: boolean;
+  administrator?: boolean;
   /** Default: all of them. */
   views?: readonly string[] | "all";
   createSession?: boolean;
@@ -29,6 +32,7 @@ export type NewAccount = Readonly<{
 
 export type Accounts = Readonly<{
   add(account: NewAccount, mode: Mode): Account;
+  all(tenant: string): Account[];
   find(tenant: string, name: string): Account | undefined;
   remove(tenant: string, name: string): void;
 }>;
@@ -46,11 +50,13 @@ export function accounts(tenant: string): Accounts {
         alterSystem: wanted.alterSystem ?? false,
         showProcess: wanted.showProcess ?? false,
         super: wanted.super ?? false,
+        administrator: wanted.administrator ?? false,
         views: wanted.views === undefined || wanted.views === "all" ? "all" : new Set(wanted.views.map(lower)),
       };
       known.set(key(account.tenant, account.name), account);
       return account;
     },
+    all: (of) => [...known.values()].filter((account) => account.tenant === of),
     find: (of, name) => known.get(key(of, name)),
     remove: (of, name) => known.delete(key(of, name)),
   };
@@ -108,6 +114,8 @@ export function grant(account: Account, change: Extract<AccountChange, { kind: "
       case "SUPER":
         account.super = on;
         break;
+      case "EXECUTE":
+        break;
       case "SELECT ANY DICTIONARY":
       case "SELECT_CATALOG_ROLE":
         account.views = on ? "all" : new Set();
@@ -145,5 +153,5 @@ export function privilegesOf(account: Account, mode: Mode): string[] {
           [account.showProcess, "PROCESS"],
           [account.super, "SUPER"],
         ];
-  return names.filter(([has]) => has || account.super).map(([, name]) => name);
+  return names.filter(([has]) => has || account.administrator).map(([, name]) => name);
 }

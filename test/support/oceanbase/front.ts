@@ -88,7 +88,7 @@ function checkLogin(login: Login, { world, arrival, salt }: Door): Mode {
   }
   if (mode === "oracle" && !login.speaksOracle)
     throw new ServerError(1235, "0A000", "Oracle tenant for current client driver is not supported");
-  if (mode === "oracle" && !account.createSession && !account.super)
+  if (mode === "oracle" && !account.createSession && !account.administrator)
     throw new ServerError(
       1045,
       "42000",
@@ -119,6 +119,7 @@ async function openSession(login: Login, mode: Mode, { socket, arrival, world, b
     command: "Sleep",
     state: "SLEEP",
     info: null,
+    module: "",
     since: performance.now(),
     table: null,
     interruption: null,

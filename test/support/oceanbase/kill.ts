@@ -6,14 +6,24 @@ import { may, type Session, type World } from "./world.ts";
 /** Whether the session that asked has ended itself: it is told OK first. */
 export type Killed = Readonly<{ self: boolean }>;
 
-/** KILL [CONNECTION | QUERY] id, of both modes. */
+/** KILL [CONNECTION | QUERY] id, of both modes; OBProxy v1 takes the id for one of its own. */
 export function kill(tokens: readonly Token[], session: Session, world: World): Promise<Killed> {
+  const { number, isQuery } = readKill(tokens, session);
+  return end(isByProxy(session, world) ? translatedId(number, session, world) : number, isQuery, session, world);
+}
+
+/** The same inside a block, which OBProxy does not look into. */
+export function killAtServer(tokens: readonly Token[], session: Session, world: World): Promise<Killed> {
+  const { number, isQuery } = readKill(tokens, session);
+  return end(number, isQuery, session, world);
+}
+
+function readKill(tokens: readonly Token[], { mode }: Session): { number: number; isQuery: boolean } {
   const isQuery = isWord(tokens[1], "QUERY");
   const rest = tokens.slice(isQuery || isWord(tokens[1], "CONNECTION") ? 2 : 1);
   const id = rest.map(({ value }) => value).join("");
-  if (id === "") throw refused(session.mode, { kind: "syntax", near: "" });
-  const number = sessionNumber(id);
-  return end(isByProxy(session, world) ? translatedId(number, session, world) : number, isQuery, session, world);
+  if (id === "") throw refused(mode, { kind: "syntax", near: "" });
+  return { number: sessionNumber(id), isQuery };
 }
 
 /** ALTER SYSTEM KILL SESSION 'id[, serial#]' [IMMEDIATE], of Oracle mode alone; OBProxy passes it on as it is. */

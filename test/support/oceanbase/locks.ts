@@ -2,6 +2,7 @@ import type { World } from "./world.ts";
 
 /** PostgreSQL's locks, by the pid of the session behind the double. */
 export type Locks = Readonly<{
+  schemas: readonly string[];
   relations: readonly Relation[];
   waits: readonly Wait[];
   holds: readonly Hold[];
@@ -58,7 +59,11 @@ export async function lookAtLocks({ ask }: World): Promise<Locks> {
   const relations = await ask<{ oid: string; schema: string; name: string; kind: string; owner: string | null }>(
     tables,
   );
+  const schemas = await ask<{ name: string }>(
+    "select nspname as name from pg_namespace where nspname !~ '^(pg_|ob$)' order by 1",
+  );
   return {
+    schemas: schemas.map(({ name }) => name),
     relations: relations.map((row) => ({
       ...row,
       oid: Number(row.oid),

@@ -59,6 +59,8 @@ export type OceanBaseDouble = Readonly<{
   person(user?: string, options?: PersonOptions): Promise<mysql.Connection>;
   /** The id that the server gave the session of this connection. */
   idOf(connection: mysql.Connection): Promise<number>;
+  /** Holds the locks; another double may share it. */
+  postgres: EmbeddedPostgres;
   /** Every statement that has arrived, in order. */
   statements: readonly Statement[];
   switches: Switches;
@@ -103,13 +105,15 @@ export async function startOceanBase(options: OceanBaseOptions = {}): Promise<Oc
   let stopping: Promise<void> | null = null;
   const stop = async () => {
     for (const server of servers) server.close();
-    await Promise.all([...world.sessions.values()].map((session) => endSession(session, world)));
-    await admin.end();
+    // A PostgreSQL that is shared may have been stopped before.
+    await Promise.all([...world.sessions.values()].map((session) => endSession(session, world).catch(() => undefined)));
+    await admin.end().catch(() => undefined);
     if (options.postgres === undefined) await postgres.stop();
   };
   return {
     ...persons(world, ports),
     createUser: (account) => createUser(account, world),
+    postgres,
     statements: world.statements,
     switches: world.switches,
     reap: async () => {
@@ -157,6 +161,7 @@ function newWorld(options: OceanBaseOptions, at: Pick<World, "ask" | "port">): W
       killed: "end",
       dbmsLock: false,
       userLocks: true,
+      tenantRole: "PRIMARY",
       nextIds: [],
       before: null,
     },
@@ -169,6 +174,7 @@ function newWorld(options: OceanBaseOptions, at: Pick<World, "ask" | "port">): W
         ob_trx_timeout: "86400000000",
         ob_trx_idle_timeout: "86400000000",
         ob_trx_lock_timeout: "-1",
+        wait_timeout: "28800",
         version_comment: `${named} ${version} (r100000000000000000-0123456789abcdef) (Built Jan  1 2026 00:00:00)`,
         version: `5.7.25-${named}-v${version}`,
         ...options.variables,
@@ -182,7 +188,7 @@ function newWorld(options: OceanBaseOptions, at: Pick<World, "ask" | "port">): W
 
 async function addAdministrators(world: World, password: string): Promise<void> {
   for (const schema of ["app", "test", "oceanbase", "sys"]) await world.ask(`create schema ${schema}`);
-  const rights = { super: true, alterSystem: true, showProcess: true, password };
+  const rights = { administrator: true, password };
   world.accounts.add({ name: world.mode === "oracle" ? "SYS" : "root", ...rights }, world.mode);
   world.accounts.add({ name: "root", tenant: "sys", ...rights }, "mysql");
 }

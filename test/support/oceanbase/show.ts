@@ -93,7 +93,9 @@ function pattern(like: string): RegExp {
 
 function grants(session: Session, world: World): Table {
   const account = world.accounts.find(session.tenant, session.user);
+  const isAll = account?.administrator === true && session.mode === "mysql";
   const held = account === undefined ? [] : privilegesOf(account, session.mode);
+  const list = isAll ? "ALL PRIVILEGES" : held.join(", ");
   const to = session.mode === "oracle" ? session.user : `'${session.user}'`;
   const views = account?.views === "all" ? ["*"] : [...(account?.views ?? [])];
   const schema = session.mode === "oracle" ? "SYS" : "oceanbase";
@@ -101,7 +103,7 @@ function grants(session: Session, world: World): Table {
     names: [session.mode === "oracle" ? `GRANTS FOR ${session.user}@%` : `Grants for ${session.user}@%`],
     numbers: [],
     rows: [
-      [`GRANT ${held.length === 0 ? "USAGE" : held.join(", ")} ${session.mode === "oracle" ? "" : "ON *.* "}TO ${to}`],
+      [`GRANT ${list === "" ? "USAGE" : list} ${session.mode === "oracle" ? "" : "ON *.* "}TO ${to}`],
       ...views.map((view) => [`GRANT SELECT ON ${schema}.${view.toUpperCase()} TO ${to}`]),
     ],
   };

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { grant, readAccountChange } from "./accounts.ts";
 import { refused, ServerError, translated } from "./errors.ts";
-import { interrupt, isKillSession, type Killed, kill, killSession } from "./kill.ts";
+import { interrupt, isKillSession, type Killed, kill, killAtServer, killSession } from "./kill.ts";
 import { lookAtLocks } from "./locks.ts";
 import type { Cell, Column } from "./packets.ts";
 import { shown, shownTable } from "./results.ts";
@@ -9,8 +9,8 @@ import { limit, set, useDatabase } from "./settings.ts";
 import { show } from "./show.ts";
 import { begins, isWord, type Token, tokenize } from "./tokens.ts";
 import { translate } from "./translate.ts";
-import { asTable, knownViews } from "./views.ts";
-import { may, type Session, type World } from "./world.ts";
+import { asTable, viewsOf } from "./views.ts";
+import type { Session, World } from "./world.ts";
 
 /** OK, and with `last` the end of the session; or rows. */
 export type Answer =
@@ -39,6 +39,8 @@ export async function run(sql: string, session: Session, world: World): Promise<
     case "COMMIT":
     case "ROLLBACK":
       return transaction(first, session, world);
+    case "CALL":
+      return block(tokens, session, world);
     case "BEGIN":
       return tokens.length <= 2 ? transaction(first, session, world) : block(tokens, session, world);
     case "GRANT":
@@ -57,16 +59,23 @@ export async function run(sql: string, session: Session, world: World): Promise<
   }
 }
 
-/** BEGIN EXECUTE IMMEDIATE '…'; END; and a sleep, of Oracle mode. */
+/** BEGIN EXECUTE IMMEDIATE '…'; END; of Oracle mode, and a procedure that is called alone. */
 async function block(tokens: readonly Token[], session: Session, world: World): Promise<Answer> {
-  if (session.mode === "oracle" && begins(tokens, "BEGIN", "EXECUTE", "IMMEDIATE"))
-    return run(tokens[3]?.value ?? "", session, world);
-  const [, name, , procedure, , seconds] = tokens;
-  if (session.mode === "oracle" && name?.value.startsWith("DBMS_") === true && isWord(procedure, "SLEEP")) {
-    await behind(`select pg_sleep(${Number(seconds?.value)})`, session, world);
+  if (session.mode === "oracle" && begins(tokens, "BEGIN", "EXECUTE", "IMMEDIATE")) {
+    const sql = tokens[3]?.value ?? "";
+    const inner = tokenize(sql, session.mode);
+    return begins(inner, "KILL") ? killed(await killAtServer(inner, session, world)) : run(sql, session, world);
+  }
+  const [, owner, , procedure, , argument] = tokens;
+  const isOracle = session.mode === "oracle";
+  if (isOracle && isWord(procedure, "SLEEP") && owner?.value.toUpperCase().startsWith("DBMS_") === true) {
+    await behind(`select pg_sleep(${Number(argument?.value)})`, session, world);
     return done;
   }
-  throw refused(session.mode, { kind: "syntax", near: tokens[1]?.value ?? "" });
+  if (!isWord(owner, "DBMS_APPLICATION_INFO") || !isWord(procedure, "SET_MODULE"))
+    throw refused(session.mode, { kind: "syntax", near: owner?.value ?? "" });
+  session.module = argument?.kind === "string" ? argument.value : "";
+  return done;
 }
 
 async function transaction(first: string, session: Session, world: World): Promise<Answer> {
@@ -85,7 +94,8 @@ async function open(session: Session, world: World, explicit: boolean): Promise<
 
 async function changeAccount(sql: string, session: Session, world: World): Promise<Answer> {
   const { mode, tenant } = session;
-  if (!may(session, world, "super")) throw refused(mode, { kind: "privilege", needed: "CREATE USER" });
+  if (world.accounts.find(tenant, session.user)?.administrator !== true)
+    throw refused(mode, { kind: "privilege", needed: "CREATE USER" });
   const change = readAccountChange(sql, mode);
   if (change === null) throw refused(mode, { kind: "syntax", near: sql });
   if (change.kind === "create") {
@@ -106,9 +116,7 @@ async function changeAccount(sql: string, session: Session, world: World): Promi
 type Scope = Readonly<{ session: Session; world: World }>;
 
 async function query(sql: string, tokens: readonly Token[], { session, world }: Scope): Promise<Answer> {
-  const known = knownViews(world, session.mode);
-  const { sql: rewritten, views } = translate(sql, { session, world, known });
-  const text = views.size === 0 ? rewritten : await withViews(rewritten, views, { session, world });
+  const text = await rewritten(sql, { session, world });
   const isDefinition = ["CREATE", "DROP", "ALTER", "TRUNCATE"].some((word) => isWord(tokens[0], word));
   const locks = isDefinition || locksRows(tokens);
   if (locks) session.table = tableOf(tokens, session);
@@ -128,10 +136,14 @@ async function query(sql: string, tokens: readonly Token[], { session, world }: 
   }
 }
 
-async function withViews(sql: string, views: ReadonlySet<string>, { session, world }: Scope): Promise<string> {
-  const locks = await lookAtLocks(world);
-  const tables = [...views].map((name) => asTable(name, { session, world, locks })).join(", ");
-  return /^with\b/i.test(sql) ? `with ${tables}, ${sql.slice(4)}` : `with ${tables} ${sql}`;
+/** In PostgreSQL's words; the views that it reads stand before it, as they are now. */
+async function rewritten(sql: string, { session, world }: Scope): Promise<string> {
+  const { all, open: free } = viewsOf(world, session.mode);
+  const { sql: text, views } = translate(sql, { session, world, known: new Set(Object.keys(all)), open: free });
+  if (views.size === 0) return text;
+  const scope = { session, world, locks: await lookAtLocks(world) };
+  const tables = [...views].map((name) => asTable(name, all[name]?.(scope), session.mode)).join(", ");
+  return /^with/i.test(text) ? `with ${tables}, ${text.slice(4)}` : `with ${tables} ${text}`;
 }
 
 function locksRows(tokens: readonly Token[]): boolean {

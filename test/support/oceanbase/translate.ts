@@ -6,7 +6,7 @@ import { isFrom, type Mode, type Session, type World } from "./world.ts";
 /** A statement in PostgreSQL's words, and the views of the server that it reads, in lower case. */
 export type Translated = Readonly<{ sql: string; views: ReadonlySet<string> }>;
 
-type Scope = Readonly<{ session: Session; world: World; known: ReadonlySet<string> }>;
+type Scope = Readonly<{ session: Session; world: World; known: ReadonlySet<string>; open: ReadonlySet<string> }>;
 
 const mysqlOnly = new Set(
   "NOW TIMESTAMPDIFF IFNULL CONNECTION_ID DATABASE UNIX_TIMESTAMP GET_LOCK RELEASE_LOCK IS_USED_LOCK IS_FREE_LOCK DATE_FORMAT SLEEP IF VERSION".split(
@@ -26,7 +26,8 @@ const castTypes: Readonly<Record<string, string>> = {
 const columnTypes: Readonly<Record<string, string>> = { NUMBER: "numeric", VARCHAR2: "varchar", DATETIME: "timestamp" };
 
 /** Rewrites the statement word by word; what neither mode knows goes through as it is. */
-export function translate(sql: string, { session, world, known }: Scope): Translated {
+export function translate(sql: string, scope: Scope): Translated {
+  const { session, world } = scope;
   const tokens = tokenize(sql, session.mode);
   if (session.mode === "oracle" && isWord(tokens[0], "SELECT") && !tokens.some((token) => isWord(token, "FROM")))
     throw refused("oracle", { kind: "no-from" });
@@ -34,7 +35,7 @@ export function translate(sql: string, { session, world, known }: Scope): Transl
   const views = new Set<string>();
   let limit = "";
   for (let at = 0; at < tokens.length; at++) {
-    const view = viewAt(tokens, at, { session, world, known });
+    const view = viewAt(tokens, at, scope);
     if (view !== null) {
       views.add(view.name);
       out.push(`"${view.name}"`);
@@ -54,13 +55,13 @@ export function translate(sql: string, { session, world, known }: Scope): Transl
   return { sql: out.join(" ") + limit, views };
 }
 
-const viewSchemas = new Set(["SYS", "OCEANBASE", "INFORMATION_SCHEMA"]);
+const viewSchemas = new Set(["SYS", "OCEANBASE", "INFORMATION_SCHEMA", "MYSQL"]);
 
 /** SYS.NAME or oceanbase.NAME; in Oracle mode SYS may be left out. */
 function viewAt(
   tokens: readonly Token[],
   at: number,
-  { session, world, known }: Scope,
+  { session, world, known, open }: Scope,
 ): { name: string; tokens: number } | null {
   const [first, dot, second] = tokens.slice(at, at + 3);
   if (tokens[at - 1]?.value === "." || (first?.kind !== "word" && first?.kind !== "name")) return null;
@@ -71,13 +72,17 @@ function viewAt(
     return free && known.has(name) && dot?.value !== "." && tokens[at + 1]?.value !== "(" ? { name, tokens: 1 } : null;
   }
   const name = second?.value.toLowerCase() ?? "";
-  const expected = session.mode === "oracle" ? ["SYS"] : ["OCEANBASE", "INFORMATION_SCHEMA"];
+  const expected = session.mode === "oracle" ? ["SYS"] : ["OCEANBASE", "INFORMATION_SCHEMA", "MYSQL"];
   const full = session.mode === "oracle" ? name : `${first.value}.${second?.value ?? ""}`;
   if (!known.has(name) || !expected.includes(first.value.toUpperCase()))
     throw refused(session.mode, { kind: "no-table", name: full });
   const account = world.accounts.find(session.tenant, session.user);
-  const isOpen = name.startsWith("innodb_") || name === "session_privs" || name === "user_sys_privs";
-  if (!isOpen && account?.super !== true && account?.views !== "all" && account?.views.has(name) !== true)
+  if (
+    !open.has(name) &&
+    account?.administrator !== true &&
+    account?.views !== "all" &&
+    account?.views.has(name) !== true
+  )
     throw refused(session.mode, { kind: "no-select", user: session.user, name: second?.value ?? "" });
   return { name, tokens: 3 };
 }

@@ -15,8 +15,8 @@ export type Switches = {
   prefix: "ORA" | "OBE";
   /** enable_rich_error_msg: time and trace behind every message. */
   richErrors: boolean;
-  /** ID2 of GV$OB_LOCKS: the holder's session id, 4294967295 or 0. */
-  holderIds: "exact" | "invalid" | "zero";
+  /** ID2 of GV$OB_LOCKS: the holder's session id, 4294967295, 0, or a session that held it once. */
+  holderIds: "exact" | "invalid" | "zero" | number;
   /** SESSION_ID of a waiter in GV$OB_LOCKS: its own, or a placeholder as newer servers may show. */
   waiterIds: "exact" | "placeholder";
   /** A kill answers OK and ends the session, or answers OK and leaves it listed, locks and all, until `reap()`. */
@@ -24,6 +24,8 @@ export type Switches = {
   /** Whether DBMS_LOCK is there (Oracle mode), and GET_LOCK (MySQL mode). */
   dbmsLock: boolean;
   userLocks: boolean;
+  /** DBA_OB_TENANTS: a standby's data comes from a primary elsewhere. */
+  tenantRole: "PRIMARY" | "STANDBY";
   /** The ids of the next sessions to come, reused or not, before the double counts on by itself. */
   nextIds: number[];
   /** Called with every statement before it runs; it may change the world in between. */
@@ -53,6 +55,8 @@ export type Session = {
   command: "Sleep" | "Query";
   state: "SLEEP" | "ACTIVE" | "QUERY_KILLED" | "SESSION_KILLED";
   info: string | null;
+  /** DBMS_APPLICATION_INFO.SET_MODULE. */
+  module: string;
   /** performance.now() of the last change of state. */
   since: number;
   /** schema.table of the running statement, as PostgreSQL names it. */
@@ -108,5 +112,5 @@ export function schemaOf({ database }: Pick<Session, "database">): string {
 
 export function may(session: Session, world: World, privilege: "super" | "alterSystem" | "showProcess"): boolean {
   const account = world.accounts.find(session.tenant, session.user);
-  return account?.super === true || account?.[privilege] === true;
+  return account?.administrator === true || account?.[privilege] === true;
 }

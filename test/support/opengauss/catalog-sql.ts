@@ -17,6 +17,16 @@ const internalWorkers: readonly (readonly [name: string, thread: number])[] = [
   ["JobScheduler", 139_941_459_789_504],
 ];
 
+/** A function of rows whose plan a session keeps: PL/pgSQL, as SQL functions are planned anew by every statement. */
+function rowsOf(name: string, columns: string, query: string): string {
+  return `
+create function ${name} returns table (${columns}) language plpgsql stable security definer as $$
+  #variable_conflict use_column
+  begin return query ${query}; end $$;`;
+}
+
+const seatType = "backend int, port int, pid int8, sessionid int8, client_addr inet, client_port int";
+
 /** What the front knows; `file` is where it writes that down. */
 function frontSql(file: string): string {
   return `
@@ -24,17 +34,20 @@ create schema gauss;
 grant usage on schema gauss to public;
 create function gauss.front() returns json language sql volatile security definer
   return pg_catalog.pg_read_file('${file}')::json;
-create function gauss.seats() returns table (backend int, port int, pid int8, sessionid int8, client_addr inet, client_port int)
-  language sql stable security definer as $$
-  select * from json_to_recordset(gauss.front() -> 'seats')
-      as s(backend int, port int, pid int8, sessionid int8, client_addr inet, client_port int) $$;
-create function gauss.prepared() returns table (xid text, sessionid int8) language sql stable security definer as $$
-  select x.transaction::text, coalesce(p.sessionid, 139700000000000)
+${rowsOf("gauss.seats()", seatType, `select * from json_to_recordset(gauss.front() -> 'seats') as s(${seatType})`)}
+${rowsOf(
+  "gauss.prepared()",
+  "xid text, sessionid int8",
+  `select x.transaction::text, coalesce(p.sessionid, 139700000000000)
     from pg_prepared_xact() as x left join json_to_recordset(gauss.front() -> 'prepared') as p(gid text, sessionid int8)
-         on p.gid = x.gid $$;
-create function gauss.me() returns table (oid oid, sysadmin bool, monadmin bool) language sql stable security definer as $$
-  select r.oid, r.rolsuper, (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname)
-    from pg_roles as r where r.rolname = session_user $$;`;
+         on p.gid = x.gid`,
+)}
+${rowsOf(
+  "gauss.me()",
+  "oid oid, sysadmin bool, monadmin bool",
+  `select r.oid, r.rolsuper, (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname)
+    from pg_roles as r where r.rolname = session_user`,
+)}`;
 }
 
 const threadType =
@@ -44,11 +57,12 @@ const threadType =
   "connection_info text, unique_sql_id int8, trace_id text, backend int";
 
 /** Every session and worker. A session that went past the front (through the backend's own url) is one without a seat. */
-const threadsSql = `
-create function gauss.threads() returns table (${threadType})
-  language sql stable security definer as $$
+const threadsSql = rowsOf(
+  "gauss.threads()",
+  threadType,
+  `
   select a.datid, a.datname, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid),
-         a.usesysid, case when a.usesysid = 10 then 'omm' else a.usename end, a.application_name,
+         a.usesysid, case when a.usesysid = 10 then 'omm'::name else a.usename end, a.application_name,
          coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
          a.backend_start, case when a.state <> 'idle in transaction (aborted)' then a.xact_start end, a.query_start,
          a.state_change, coalesce(a.wait_event_type = 'Lock', false), null::text, a.state, 'default_pool'::name, 0::int8,
@@ -62,9 +76,14 @@ create function gauss.threads() returns table (${threadType})
          case when w.name = 'workload' then 'active' end, 'default_pool', 0,
          case when w.name = 'workload' then 'WLM fetch collect info from data nodes' end, null, 0, '', null
     from (values ${internalWorkers.map(([name, thread]) => `('${name}', ${thread}::int8)`).join(", ")}) as w(name, thread)
-    join pg_database as d on d.datname = 'postgres' $$;
-create function gauss.visible() returns table (${threadType}) language sql stable security definer as $$
-  select t.* from gauss.threads() as t, gauss.me() as m where m.sysadmin or m.monadmin or t.usesysid = m.oid $$;`;
+    join pg_database as d on d.datname = 'postgres'`,
+);
+
+const visibleSql = rowsOf(
+  "gauss.visible()",
+  threadType,
+  "select t.* from gauss.threads() as t, gauss.me() as m where m.sysadmin or m.monadmin or t.usesysid = m.oid",
+);
 
 const activityColumns =
   "datid, datname, pid, sessionid, usesysid, usename, application_name, client_addr, client_hostname, client_port, " +
@@ -83,11 +102,12 @@ create function gauss.lock_tag(locktype text, database oid, relation oid, page i
     when 'virtualxid' then format('%s:%s:0:0:0:7', to_hex(split_part(virtualxid, '/', 1)::int8), to_hex(split_part(virtualxid, '/', 2)::int8))
     when 'advisory' then format('%s:%s:%s:%s:0:b', to_hex(database::int8), to_hex(classid::int8), to_hex(objid::int8), to_hex(objsubid::int))
     else format('%s:%s:%s:%s:0:8', to_hex(database::int8), to_hex(classid::int8), to_hex(objid::int8), to_hex(objsubid::int)) end $$;
-create function gauss.lock_rows() returns table (
-    locktype text, database oid, relation oid, page int, tuple int2, bucket int, virtualxid text, transactionid xid,
+${rowsOf(
+  "gauss.lock_rows()",
+  `locktype text, database oid, relation oid, page int, tuple int2, bucket int, virtualxid text, transactionid xid,
     classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
-    fastpath bool, locktag text, global_sessionid text, backend int)
-  language sql stable security definer as $$
+    fastpath bool, locktag text, global_sessionid text, backend int`,
+  `
   with rows as materialized (select * from pg_lock_status()),
   -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
   owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r join gauss.prepared() as p
@@ -99,7 +119,8 @@ create function gauss.lock_rows() returns table (
     from rows as l
     left join gauss.threads() as t on t.backend = l.pid
     left join owners as p on l.pid is null and p.virtualtransaction = l.virtualtransaction
-   where coalesce(t.sessionid, p.sessionid) is not null $$;`;
+   where coalesce(t.sessionid, p.sessionid) is not null`,
+)}`;
 
 const locksColumns =
   "locktype, database, relation, page, tuple, bucket, virtualxid, transactionid, classid, objid, objsubid, " +
@@ -108,26 +129,27 @@ const locksColumns =
 // One blocker, as on openGauss: the first holder, or whoever is ahead in the queue; of a prepared transaction the session
 // that prepared it.
 const waitsSql = `
-create function gauss.first_blocker(waiter int) returns int8 language sql stable security definer as $$
-  select coalesce(
-    (select t.sessionid from unnest(pg_blocking_pids(waiter)) with ordinality as b(backend, n)
-       join gauss.threads() as t on t.backend = b.backend order by b.n limit 1),
-    (select h.sessionid from gauss.lock_rows() as w join gauss.lock_rows() as h on h.locktag = w.locktag
-      where w.backend = waiter and not w.granted and h.granted and h.pid is null order by h.sessionid limit 1)) $$;
-create function gauss.waits() returns table (
-    node_name text, db_name text, thread_name text, query_id int8, tid int8, sessionid int8, lwtid int, psessionid int8,
+create function gauss.prepared_blocker(tag text) returns int8 language sql stable security definer as $$
+  select sessionid from gauss.lock_rows() where locktag = tag and granted and pid is null order by 1 limit 1 $$;
+${rowsOf(
+  "gauss.waits()",
+  `node_name text, db_name text, thread_name text, query_id int8, tid int8, sessionid int8, lwtid int, psessionid int8,
     tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
-    global_sessionid text)
-  language sql stable security definer as $$
+    global_sessionid text`,
+  `
   select 'dn1'::text, t.datname::text, t.application_name, case when m.sees then t.query_id end, t.pid, t.sessionid,
          coalesce(t.backend, 0), null::int8, 0, 0,
          case when m.sees then case when l.locktype is not null then 'acquire lock' when t.state = 'active' then 'none' else 'wait cmd' end end,
          case when m.sees then coalesce(l.locktype, case when t.state = 'active' then 'none' else 'wait cmd' end) end,
          case when m.sees then l.locktag end, case when m.sees then l.mode end,
-         case when m.sees and l.locktype is not null then gauss.first_blocker(t.backend) end, '0:0#0'::text
+         case when m.sees and l.locktype is not null then coalesce(b.sessionid, gauss.prepared_blocker(l.locktag)) end, '0:0#0'::text
     from gauss.threads() as t
     left join (select * from gauss.lock_rows() where not granted) as l on l.backend = t.backend
-    cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees from gauss.me() as me) as m $$;`;
+    left join gauss.threads() as b
+      on b.backend = case when l.backend is not null then (pg_blocking_pids(l.backend))[1] end
+    cross join gauss.me() as me
+    cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees) as m`,
+)}`;
 
 const waitsColumns =
   "node_name, db_name, thread_name, query_id, tid, sessionid, lwtid, psessionid, tlevel, smpid, wait_status, wait_event";
@@ -209,6 +231,7 @@ export function catalogSql(catalog: Catalog): string {
   return [
     frontSql(catalog.file),
     threadsSql,
+    visibleSql,
     lockTagSql,
     waitsSql,
     viewsSql(catalog.version, catalog.compatibility),
