@@ -6,7 +6,7 @@ import { act } from "../../src/engines/opengauss/guard.ts";
 import { prove } from "../../src/engines/opengauss/prove.ts";
 import { openGauss } from "../support/opengauss/double.ts";
 import { blocksIn, type Client, gaussConnection, gaussScene, orderOn, sessionIn } from "../support/opengauss-look.ts";
-import { eventually } from "../support/servers.ts";
+import { client, eventually } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
 const withVictim = (order: Order, more: Partial<Session>): Order => ({
@@ -155,7 +155,9 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
     });
 
     test(`${mode}: a wrong thread with the right session: pg_terminate_session ends it all the same, Lockwarden does not`, async () => {
-      const innocent = await open(1);
+      // It has written nothing: no lock names its thread.
+      const innocent = await person();
+      await innocent.run("begin");
       const order = withVictim(orderOn(await read(), innocent), { pid: "12345" });
       assert.deepEqual(await send(order), { kind: "changed" });
       assert.equal(await isWell(innocent), true);
@@ -259,6 +261,16 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
       const sent = await send({ ...order, evidence: { ...order.evidence, victim } });
       assert.notEqual(sent.kind, "sent", session.application ?? "");
     }
+    // Past the front sessions are those of the user who owns the cluster, from a client.
+    const initial = await client(double.backend.url(), { application_name: "initial" });
+    await initial.query("begin");
+    const found = (await read()).sessions.find(({ application }) => application === "initial");
+    assert.deepEqual([found?.role, found?.client], ["internal", "127.0.0.1"]);
+    const forged = { ...(found ?? assert.fail("not listed")), role: "client" as const };
+    const notInPool = { ...here.product, threadPool: false };
+    const sent = await send({ ...order, evidence: { ...order.evidence, victim: forged } }, notInPool);
+    assert.deepEqual(sent, { kind: "changed" });
+    await initial.end();
     assert.equal(double.signalled.length, before);
     await leave(bystander);
     await alone();
