@@ -199,6 +199,37 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
       await ended(innocent);
       await alone();
     });
+
+    test(`${mode}: a newcomer with the victim's id who blocks the same waiter is not the victim`, async () => {
+      const judged = await gaussConnection(double.url("dba"), "judged");
+      const lock = async (one: typeof judged) => {
+        await one.query("begin", [], quiet);
+        await one.query("lock table account in exclusive mode", [], quiet);
+      };
+      await lock(judged);
+      const waiter = await person();
+      waiter.start("update account set n = n + 1 where id = 1");
+      const snapshot = await readWith(1);
+      const { evidence } = orderOn(snapshot, judged);
+      await judged.close();
+      await eventually(async () => (await read()).waits?.length === 0);
+      const newcomer = await gaussConnection(double.url("dba"), "newcomer");
+      assert.equal(newcomer.sessionId, judged.sessionId);
+      await lock(newcomer);
+      waiter.start("update account set n = n + 1 where id = 1");
+      const later = await readWith(1);
+      assert.equal(later.waits?.[0]?.lock, snapshot.waits?.[0]?.lock);
+      const proof = await prove(here.connection, evidence, here.product, quiet);
+      assert.deepEqual([proof.alive, proof.sameTransaction, proof.stillBlocked], [false, false, []]);
+      assert.match(proof.next ?? "", /application newcomer\) now blocks 1 of them/);
+      const holds = (snapshot.holds ?? []).filter(({ holder }) => holder === judged.sessionId);
+      const withoutTransaction = { ...sessionIn(snapshot, judged), transaction: { kind: "none" as const } };
+      const idle = { ...evidence, victim: withoutTransaction, holds };
+      assert.equal((await prove(here.connection, idle, here.product, quiet)).sameTransaction, false);
+      await newcomer.close();
+      await leave(waiter);
+      await alone();
+    });
   }
 
   test(`${mode}: a prepared transaction's session id is nobody's: following it ends an innocent, Lockwarden names the transaction`, async () => {
@@ -301,6 +332,28 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
     assert.deepEqual(await send(orderOn(left, holder, { blocks: blocksIn(left, 1) })), { kind: "sent" });
     await ended(holder);
     await leave(...waiters);
+    await alone();
+  });
+
+  test(`${mode}: one behind whom somebody waited is spared once that one has given up, though both keep what they held`, async () => {
+    const holder = await person();
+    await holder.run("begin");
+    await holder.run("select * from account");
+    const upgrader = await gaussConnection(double.url("dba"), "upgrader");
+    for (const sql of ["begin", "select * from account", "savepoint s"]) await upgrader.query(sql, [], quiet);
+    const upgrade = upgrader.query("lock table account in access exclusive mode", [], quiet).catch(() => null);
+    const snapshot = await readWith(1);
+    const order = orderOn(snapshot, holder, { blocks: blocksIn(snapshot, 1) });
+    await naive(
+      "select pg_cancel_session(pid, sessionid) from pg_stat_activity where sessionid = $1::int8",
+      upgrader.sessionId,
+    );
+    assert.equal(await upgrade, null);
+    await upgrader.query("rollback to s", [], quiet);
+    assert.deepEqual(await send(order), { kind: "changed" });
+    assert.equal(await isWell(holder), true);
+    await upgrader.close();
+    await leave(holder);
     await alone();
   });
 
