@@ -120,6 +120,7 @@ async function openSession(login: Login, mode: Mode, { socket, arrival, world, b
     info: null,
     module: "",
     since: performance.now(),
+    statements: 0,
     table: null,
     interruption: null,
     cancelling: null,
@@ -185,6 +186,7 @@ async function answer(sql: string, session: Session, world: World): Promise<void
 function turnTo(session: Session, to: Session["command"], info: string | null): void {
   session.command = to;
   session.info = info;
+  session.statements += 1;
   session.since = performance.now();
   if (session.state !== "SESSION_KILLED") session.state = to === "Sleep" ? "SLEEP" : "ACTIVE";
 }
