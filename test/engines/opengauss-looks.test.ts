@@ -201,6 +201,22 @@ test("a waiter behind another in the queue is blocked by that one, softly, and i
   ]);
 });
 
+test("a waiter with the id of the session that prepared the holding transaction is not taken for it, nor for one ahead", () => {
+  const { threads, waiting } = recorded.queue;
+  const twoPhase = { ...waiting[0], pid: null, sessionid: "16", virtualtransaction: "-1/13442" };
+  const held = ["AccessShareLock", "RowExclusiveLock"].map((mode) => ({ ...twoPhase, mode, granted: true }));
+  const own = { ...twoPhase, locktype: "transactionid", transactionid: "13442", mode: "ExclusiveLock", granted: true };
+  const writers = waiting.map((row) => ({ ...row, mode: row["sessionid"] === "17" ? "ShareLock" : row["mode"] }));
+  const locks = [...held, ...writers].map((row) => ({ ...row, rel: "t" }) as Recorded);
+  const people = writers.map(
+    (row) => ({ ...row, application_name: "app", state: "active", x: true, cp: true }) as Recorded,
+  );
+  const rows = [...lockRows(locks), ...lockRows([{ ...own, rel: null, locktag: "3482:0:0:0:0:6" } as Recorded])];
+  const { waits } = waitsIn(rows, activityRows(people, threads), ["13442"]);
+  for (const wait of waits) assert.deepEqual(brief(wait).blockers, ["prepared/13442"]);
+  assert.equal(waits.length, 2);
+});
+
 test("of two holders both block, though the server names one", () => {
   const { threads, waiting } = recorded.queue;
   const [alter] = waiting;
