@@ -160,8 +160,8 @@ for (const scene of [oracle, plain]) {
       assert.deepEqual(scene.kills(), []);
       const dba = await scene.somebody(double.mode === "oracle" ? "SYS" : "root");
       await dba.run(`KILL QUERY ${holder.id}`);
-      const after = await scene.read();
-      assert.deepEqual(after.waits?.find((wait) => wait.waiter === waiter.id)?.blockers, [
+      const later = await scene.read();
+      assert.deepEqual(later.waits?.find((wait) => wait.waiter === waiter.id)?.blockers, [
         { node: holder.id, soft: false },
       ]);
       for (const one of [holder, waiter, dba]) one.leave();
@@ -351,11 +351,11 @@ for (const scene of [oracle, plain]) {
     const { holder, waiter, freed } = await scene.stuck(17);
     const third = await scene.somebody();
     await third.run("BEGIN");
-    const after = third.start("UPDATE user_session SET n = 1 WHERE id = 17");
+    const thirdFreed = third.start("UPDATE user_session SET n = 1 WHERE id = 17");
     await scene.readWaiting(third);
     const order = await orderFor(scene, stuck);
     assert.equal((await scene.act(order)).kind, "sent");
-    await Promise.race([freed, after]);
+    await Promise.race([freed, thirdFreed]);
     const proof = await eventually("one of them waits for the other", async () => {
       const seen = await scene.prove(order);
       return seen.next === null ? null : seen;

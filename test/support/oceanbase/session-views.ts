@@ -40,10 +40,6 @@ function processRow(one: Session): Row {
     RETRY_INFO: triesToLock ? -6005 : 0,
     SQL_ID: "",
     TRANS_ID: transactionId(one),
-    // One for each statement.
-    TRACE_ID: `YB420A00000B-${Math.round(one.since * 1_000)
-      .toString(16)
-      .toUpperCase()}`,
     THREAD_ID: one.command === "Query" ? 1 : 0,
     TRACE_ID: traceOf(one),
     TRANS_STATE: transactionState(one),
