@@ -179,10 +179,10 @@ test("a config says at its place that a url is not OceanBase's", () => {
 rules: [{name: idle, match: {state: idle in transaction, idle_for: 30s}, steps: [terminate]}]
 `;
   assert.equal(loadText(text("oceanbase://lockwarden@shop#main@127.0.0.1:2881/")).kind, "ok");
-  const bad = loadText(text("oceanbase://lockwarden@shop#main@127.0.0.1:2881/?ssl=true"));
-  assert.ok(bad.kind === "bad");
+  const other = loadText(text("oceanbase://lockwarden@shop#main@127.0.0.1:2881/?ssl=true"));
+  assert.ok(other.kind === "bad");
   assert.deepEqual(
-    bad.mistakes.map(({ line, column, path }) => ({ line, column, path })),
+    other.mistakes.map(({ line, column, path }) => ({ line, column, path })),
     [{ line: 4, column: 10, path: "targets.0.url" }],
   );
 });

@@ -9,6 +9,7 @@ import type { Driver } from "../../src/engines/oceanbase/driver.ts";
 import { connect } from "../../src/engines/oceanbase/index.ts";
 import { type Opened, openConnection } from "../../src/engines/oceanbase/open.ts";
 import { eventually } from "../support/eventually.ts";
+import { front } from "../support/front.ts";
 import type { OceanBaseDouble } from "../support/oceanbase/oceanbase.ts";
 import { answering, closedPort, tenants, tenantTarget } from "../support/oceanbase-target.ts";
 import { silentProxy } from "../support/silent-proxy.ts";
@@ -98,11 +99,12 @@ test("an older version has fewer views, and is worked with all the same", async 
 });
 
 test("every value is the server's own text under a name in capitals, and what returns no rows returns none", async () => {
-  const wide = "SELECT 12345678901234567890 AS wide, 1.50 AS decimal_one, NULL AS nothing, 'ü' AS letter FROM DUAL";
+  const wide =
+    "SELECT 12345678901234567890 AS wide, 7 AS small, 1.50 AS decimal_one, NULL AS nothing, 'ü' AS letter FROM DUAL";
   for (const double of [oracle, mysqlMode])
     await opened(tenantTarget(double.url("lockwarden")), async (connection) => {
       assert.deepEqual(await connection.query(wide, patience()), [
-        { WIDE: "12345678901234567890", DECIMAL_ONE: "1.50", NOTHING: null, LETTER: "ü" },
+        { WIDE: "12345678901234567890", SMALL: "7", DECIMAL_ONE: "1.50", NOTHING: null, LETTER: "ü" },
       ]);
       assert.deepEqual(await connection.query("SET SESSION ob_query_timeout = 5000000", patience()), []);
     });
@@ -369,6 +371,32 @@ test("a connection that is cut off without a word is lost, not waited for", asyn
       kind: "lost",
       message: /is silent: no answer in 2200 ms/,
     });
+  });
+});
+
+test("an answer that cannot be read loses the connection at once, and ends nothing else", async () => {
+  let broken = false;
+  const breaking = await silentProxy(mysqlMode.port, {
+    // One column, and then less of its description than it says.
+    fromServer: (chunk) => (broken ? Buffer.from([1, 0, 0, 1, 1, 2, 0, 0, 2, 0xfd, 0xff]) : chunk),
+  });
+  await opened(tenantTarget(raw(mysqlMode, breaking.port), { statement_timeout: 60_000 }), async (connection) => {
+    broken = true;
+    await assert.rejects(connection.query("SELECT 1 FROM DUAL", AbortSignal.timeout(30_000)), { kind: "lost" });
+    broken = false;
+    await assert.rejects(connection.query("SELECT 1 FROM DUAL", patience()), { kind: "lost" });
+    assert.equal(connection.failure()?.kind, "lost");
+  });
+});
+
+test("a connection that is closed in the middle of a statement is lost at once", async () => {
+  const closing = await front(oracle.port);
+  await opened(tenantTarget(raw(oracle, closing.port), { statement_timeout: 60_000 }), async (connection) => {
+    const asked = connection.query("BEGIN DBMS_LOCK.SLEEP(33); END;", AbortSignal.timeout(30_000));
+    const lost = assert.rejects(asked, { kind: "lost" });
+    await eventually("it sleeps", () => oracle.statements.some(({ sql }) => sql.includes("SLEEP(33)")));
+    closing.behave("hang up");
+    await lost;
   });
 });
 

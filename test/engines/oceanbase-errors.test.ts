@@ -12,16 +12,18 @@ import {
 } from "../../src/engines/oceanbase/errors.ts";
 
 /** As the driver makes them: `code` is MySQL's name of the number, right or wrong. */
-function said(errno: number, message: string, sqlState = "HY000", code = "ER_ILLEGAL_HA"): Error {
+function said(errno: number, message: string, sqlState = "HY000", code = "ER_ILLEGAL_HA") {
   return Object.assign(new Error(message), { errno, sqlState, code, sqlMessage: message });
 }
 
 const internal = (code: number, text: string) =>
   said(600, `ORA-00600: internal error code, arguments: ${code}, ${text}`);
 
-const oracle: readonly [string, Error, Classified["kind"]][] = [
+const oracle: readonly [string, ReturnType<typeof said>, Classified["kind"]][] = [
   ["an unknown session", internal(-4174, "Unknown thread id: 3221487726"), "gone"],
+  ["an unknown session in other words", internal(-4174, "entry does not exist"), "gone"],
   ["another's session", internal(-5251, "You are not owner of thread 3221487726"), "denied"],
+  ["another's session in other words", internal(-5251, "kill denied"), "denied"],
   ["no ALTER SYSTEM", said(1031, "ORA-01031: insufficient privileges"), "denied"],
   ["a view without a grant", said(942, "ORA-00942: table or view does not exist", "42S02"), "denied"],
   ["an interrupted statement", internal(-5065, "Query execution was interrupted"), "failed"],
@@ -37,7 +39,7 @@ const oracle: readonly [string, Error, Classified["kind"]][] = [
   ["our own session's kill", said(28, "ORA-00028: your session has been killed"), "lost"],
 ];
 
-const mysql: readonly [string, Error, Classified["kind"]][] = [
+const mysql: readonly [string, ReturnType<typeof said>, Classified["kind"]][] = [
   ["an unknown session", said(1094, "Unknown thread id: 3221487726"), "gone"],
   ["another's session", said(1095, "You are not owner of thread 3221487726"), "denied"],
   [
@@ -68,7 +70,7 @@ for (const [dress, dressed] of dresses)
   ] as const)
     for (const [what, error, kind] of cases)
       test(`${mode} mode, ${dress}: ${what} is ${kind}`, () => {
-        const dressedUp = Object.assign(new Error(dressed(error.message)), { ...error });
+        const dressedUp = said(error.errno, dressed(error.message), error.sqlState);
         const found = classify(dressedUp);
         assert.equal(found.kind, kind);
         assert.doesNotMatch(found.error, /\n|trace|127\.0\.0\.1/);

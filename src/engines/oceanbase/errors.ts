@@ -26,7 +26,7 @@ export function classify(error: unknown): Classified {
   const text = reasonOf(error);
   if (error instanceof LinkLost) return { kind: "lost", error: text };
   const said = saidBy(error);
-  if (said === null) return { kind: endsSession(error) ? "lost" : "failed", error: text };
+  if (said === null) return { kind: isDrivers(error) ? "lost" : "failed", error: text };
   return { kind: kindOf(said), error: text };
 }
 
@@ -63,11 +63,10 @@ function kindOfText({ text }: Said): Classified["kind"] {
   return /not owner of thread|access denied|insufficient privilege/iu.test(text) ? "denied" : "failed";
 }
 
-/** The session of ours that asked has ended, or nobody knows. */
+/** The session of ours that asked has ended, or can no longer be trusted: what answered was not the server. */
 export function endsSession(error: unknown): boolean {
   const said = saidBy(error);
-  // Not the server's words: the socket's, or the driver's.
-  return said === null ? isDrivers(error) : losesSession(said);
+  return said === null || losesSession(said);
 }
 
 function losesSession({ oracle, number }: Said): boolean {

@@ -64,7 +64,7 @@ const threadsSql = rowsOf(
   select a.datid, a.datname, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid),
          a.usesysid, case when a.usesysid = 10 then 'omm'::name else a.usename end, a.application_name,
          coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
-         a.backend_start, case when a.state <> 'idle in transaction (aborted)' then a.xact_start end, a.query_start,
+         a.backend_start, a.xact_start, a.query_start,
          a.state_change, coalesce(a.wait_event_type = 'Lock', false), null::text, a.state, 'default_pool'::name, 0::int8,
          replace(a.query, 'gauss.', ''), null::text, 0::int8, ''::text, a.pid
     from pg_catalog.pg_stat_activity as a left join gauss.seats() as s on s.port = a.client_port
