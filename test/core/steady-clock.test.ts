@@ -229,6 +229,11 @@ const clockJumps = fc.array(
   }),
   { maxLength: 4 },
 );
+/** One between two looks: of two nobody can know, as they may cancel each other out. */
+function knowable(jumps: NonNullable<Story["jumps"]>, times: readonly Readonly<{ atMs: number }>[]): typeof jumps {
+  const lookAfter = ({ atMs }: Readonly<{ atMs: number }>) => times.findIndex((look) => look.atMs >= atMs);
+  return jumps.filter((jump, at) => jumps.findIndex((one) => lookAfter(one) === lookAfter(jump)) === at);
+}
 const ladder = ["notify", { wait: "7s" }, "cancel", { wait: "11s" }, "terminate"];
 const rules = fc.constantFrom(
   { match: { idle_for: "15s" }, steps: ["terminate"] },
@@ -246,7 +251,7 @@ test("whatever the looks, the rule and the jumps: no act comes sooner than it wo
       const limits = { per_tick: 100, per_minute: 1_000, repeat: { times: 1_000, within: "1m" } };
       const story: Story = { rule: { name: "r", ...rule }, limits, beings: people, looks: times };
       const without = new Map(actsOf(story).map(({ atMs, what }) => [what, atMs]));
-      for (const { atMs, what } of actsOf({ ...story, jumps })) {
+      for (const { atMs, what } of actsOf({ ...story, jumps: knowable(jumps, times) })) {
         const dueMs = without.get(what) ?? Number.POSITIVE_INFINITY;
         assert.ok(atMs >= dueMs, `${what} at ${atMs} ms, without jumps at ${dueMs} ms`);
       }

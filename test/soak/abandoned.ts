@@ -4,7 +4,6 @@ import { fileURLToPath } from "node:url";
 import type pg from "pg";
 import { momentOf } from "../../src/engines/postgres/moment.ts";
 import { eventually } from "../support/eventually.ts";
-import { scale } from "./load-scale.ts";
 
 /**
  * `unwanted`: silent, and nobody waits for its row. `silent`: others want to log in. `frozen`: the client's process is
@@ -30,15 +29,15 @@ export type Abandoner = Readonly<{
 
 const script = fileURLToPath(new URL("./abandon-process.js", import.meta.url));
 
-/** `witness` must show moments in UTC, as ISO. */
-export function abandoner(url: string, witness: pg.Client): Abandoner {
+/** `witness` must show moments in UTC, as ISO; people log in by the first `logins` rows. */
+export function abandoner(url: string, witness: pg.Client, logins: number): Abandoner {
   const all: Abandoned[] = [];
   const children: ChildProcess[] = [];
   const abandon = async () => {
     const kind = kinds[all.length % kinds.length] ?? "silent";
     // Each has its own row, as long as there are rows: else the next one would wait for the one before.
-    const wanted = 1 + (all.length % scale.logins);
-    const row = kind === "unwanted" ? scale.logins + 1 + all.length : wanted;
+    const wanted = 1 + (all.length % logins);
+    const row = kind === "unwanted" ? logins + 1 + all.length : wanted;
     const child = fork(script, [JSON.stringify({ url, row, running: kind === "killed" } satisfies Abandoning)]);
     children.push(child);
     const [said] = (await once(child, "message")) as [{ pid: string; started: string }];

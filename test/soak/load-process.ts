@@ -69,7 +69,7 @@ async function bank(own: pg.Client, seat: number, thinking: boolean): Promise<vo
 /** Whoever left a login open makes this one wait. */
 async function logIn(own: pg.Client): Promise<void> {
   const begun = performance.now();
-  await own.query("update public.login set seen = now() where id = $1", [anyOf(scale.logins)]);
+  await own.query("update public.login set seen = now() where id = $1", [anyOf(load.logins)]);
   count.logins += 1;
   count.longestLoginMs = Math.max(count.longestLoginMs, performance.now() - begun);
 }

@@ -12,6 +12,8 @@ import { agesAtRelease, disagreements } from "./touched.ts";
 export type Wanted = Readonly<{
   major: number;
   sessions: number;
+  /** How many rows they log in by: the fewer for each session, the sooner somebody waits for an abandoned one. */
+  logins: number;
   /** How long the load runs with abandoned transactions in it. */
   seconds: number;
   abandonEveryMs: number;
@@ -44,7 +46,7 @@ const racers = 16;
 const measureEveryMs = 2_000;
 
 export function soak(wanted: Wanted): Promise<Soaked> {
-  const { major, sessions } = wanted;
+  const { major, sessions, logins } = wanted;
   let log = "";
   const onLog = (text: string) => {
     log += text;
@@ -53,10 +55,10 @@ export function soak(wanted: Wanted): Promise<Soaked> {
   return withServer({ major, settings, onLog }, async (server, superuser) => {
     await superuser.query("set timezone = 'UTC'; set datestyle = 'ISO'; create extension pg_stat_statements");
     await prepare(superuser);
-    const load = await startLoad({ url: server.url("app"), clients: sessions, racers, restMs: 1_000 });
+    const load = await startLoad({ url: server.url("app"), clients: sessions, logins, racers, restMs: 1_000 });
     try {
       const daemon = await startDaemon(server.url(watchdogRole));
-      const abandons = abandoner(server.url("app"), superuser);
+      const abandons = abandoner(server.url("app"), superuser, logins);
       try {
         return await watch(wanted, { superuser, load, daemon, abandons, log: () => log });
       } finally {

@@ -7,7 +7,7 @@ import { soak } from "./run.ts";
 import { disagreements } from "./touched.ts";
 
 test("under load every abandoned transaction is freed, and nobody else is touched", async () => {
-  const wanted = { major: 18, sessions: 30, seconds: 4, abandonEveryMs: 500, pairs: 0, stretchMs: 0 };
+  const wanted = { major: 18, sessions: 30, logins: 10, seconds: 4, abandonEveryMs: 500, pairs: 0, stretchMs: 0 };
   const { abandoned, wrong, counts } = await soak(wanted);
   assert.deepEqual(wrong, []);
   for (const kind of kinds)

@@ -18,6 +18,7 @@ for (const [signal, code] of [
 const seconds = numberFrom("SOAK_SECONDS", 300);
 const pairs = 24;
 const sessions = 200;
+const loginRows = 50;
 const megabyte = 1_048_576;
 /** In MB: of what is reachable, a minute; of what the system has given it, in all. */
 const mostGrowth = 1;
@@ -36,6 +37,7 @@ async function main(): Promise<number> {
   const soaked = await soak({
     major,
     sessions,
+    logins: loginRows,
     seconds: seconds * 0.6,
     abandonEveryMs: 3_000,
     pairs,
