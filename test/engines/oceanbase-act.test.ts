@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Session } from "../../src/core/session.ts";
 import { startPostgres } from "../../src/demo/embedded-postgres.ts";
+import { act } from "../../src/engines/oceanbase/act.ts";
+import type { Connection } from "../../src/engines/oceanbase/connection.ts";
 import { connect } from "../../src/engines/oceanbase/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { oceanBase } from "../support/oceanbase/oceanbase.ts";
@@ -72,6 +74,9 @@ for (const scene of [oracle, plain]) {
       await holder.run("BEGIN");
       await holder.run("UPDATE user_session SET n = 5 WHERE id = 3");
       assert.deepEqual(await scene.act(order), { kind: "changed" });
+      // Its transaction alone tells, without anybody who waits.
+      const alone = { ...order, guard: { ...order.guard, sinceState: false, blocks: null } };
+      assert.deepEqual(await scene.act(alone), { kind: "changed" });
       assert.deepEqual(scene.kills(), []);
       assert.equal(await holder.isAlive(), true);
       const dba = await scene.somebody(double.mode === "oracle" ? "SYS" : "root");
@@ -155,8 +160,8 @@ for (const scene of [oracle, plain]) {
       assert.deepEqual(scene.kills(), []);
       const dba = await scene.somebody(double.mode === "oracle" ? "SYS" : "root");
       await dba.run(`KILL QUERY ${holder.id}`);
-      const after = await scene.read();
-      assert.deepEqual(after.waits?.find((wait) => wait.waiter === waiter.id)?.blockers, [
+      const later = await scene.read();
+      assert.deepEqual(later.waits?.find((wait) => wait.waiter === waiter.id)?.blockers, [
         { node: holder.id, soft: false },
       ]);
       for (const one of [holder, waiter, dba]) one.leave();
@@ -219,7 +224,7 @@ for (const scene of [oracle, plain]) {
     const middle = await orderFor(scene, { ...stuck, blocks: { waiters: 1 } });
     void holder.start("UPDATE user_session SET n = 1 WHERE id = 11");
     await scene.readWaiting(holder);
-    const stillActive = judgedAs(middle, { state: "active" });
+    const stillActive = judgedAs({ ...middle, guard: { ...middle.guard, sinceState: false } }, { state: "active" });
     assert.deepEqual(await scene.act(stillActive), { kind: "changed" });
     assert.deepEqual(scene.kills(), []);
     for (const one of [far, holder, behind]) one.leave();
@@ -242,6 +247,24 @@ for (const scene of [oracle, plain]) {
       for (const one of [holder, waiter]) one.leave();
     },
   );
+
+  test(named("the next statement is not the one that was judged, in the same transaction and state"), async () => {
+    const { holder, waiter, freed } = await scene.stuck(18);
+    const snapshot = await scene.readWaiting(waiter);
+    const order = plainOrder(snapshot, waiter, { sinceQuery: true });
+    assert.ok(sessionIn(snapshot, waiter).queryAt !== null);
+    await holder.run("COMMIT");
+    assert.equal(await freed, "done");
+    await holder.run("BEGIN");
+    await holder.run("UPDATE user_session SET n = 1 WHERE id = 19");
+    void waiter.start("UPDATE user_session SET n = 1 WHERE id = 19");
+    const later = await scene.readWaiting(waiter);
+    scene.kills();
+    assert.deepEqual(await scene.act(order), { kind: "changed" });
+    assert.deepEqual(scene.kills(), []);
+    assert.equal((await scene.act(plainOrder(later, waiter, { sinceQuery: true }))).kind, "sent");
+    holder.leave();
+  });
 
   test(named("nothing is sent where what is to be compared is unknown"), async () => {
     const { holder, waiter } = await scene.stuck(13);
@@ -328,11 +351,11 @@ for (const scene of [oracle, plain]) {
     const { holder, waiter, freed } = await scene.stuck(17);
     const third = await scene.somebody();
     await third.run("BEGIN");
-    const after = third.start("UPDATE user_session SET n = 1 WHERE id = 17");
+    const thirdFreed = third.start("UPDATE user_session SET n = 1 WHERE id = 17");
     await scene.readWaiting(third);
     const order = await orderFor(scene, stuck);
     assert.equal((await scene.act(order)).kind, "sent");
-    await Promise.race([freed, after]);
+    await Promise.race([freed, thirdFreed]);
     const proof = await eventually("one of them waits for the other", async () => {
       const seen = await scene.prove(order);
       return seen.next === null ? null : seen;
@@ -372,10 +395,8 @@ test("behind a proxy that numbers sessions itself nothing is sent, while the nai
   assert.equal(link.capabilities.acts, false);
   const snapshot = await link.read({ sessions: "all", locks: true }, quiet);
   const before = proxied.statements.length;
-  const sent = await link.act(
-    plainOrder(snapshot, { id: String(await proxied.idOf(victim)) }, { sessionOnly: true }),
-    quiet,
-  );
+  const order = plainOrder(snapshot, { id: String(await proxied.idOf(victim)) }, { sessionOnly: true });
+  const sent = await link.act(order, quiet);
   assert.equal(sent.kind, "denied", JSON.stringify(sent));
   assert.deepEqual(
     proxied.statements.slice(before).filter(({ sql }) => /\bKILL\b/.test(sql)),
@@ -391,4 +412,21 @@ test("behind a proxy that numbers sessions itself nothing is sent, while the nai
   await victim.ping();
   await link.close();
   for (const one of [victim, dba]) one.destroy();
+  // The act itself refuses, whoever calls it, and asks the server nothing.
+  const visible = { schedulers: true, locks: true, lockId3: true, participants: true, locations: true };
+  const connection: Connection = {
+    server: {
+      mode: "oracle",
+      version: "4.2.5.3",
+      tenant: "shop",
+      sessionId: "7",
+      throughProxy: true,
+      proxySessionIds: true,
+      views: { ...visible, objects: true, addresses: true },
+    },
+    query: () => assert.fail("nothing is asked"),
+    failure: () => null,
+    close: () => Promise.resolve(),
+  };
+  assert.equal((await act(connection, order, quiet)).kind, "denied");
 });

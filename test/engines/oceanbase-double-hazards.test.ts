@@ -86,7 +86,10 @@ for (const double of both) {
   test(`${double.mode} mode: KILL QUERY says OK of an idle holder and frees nothing; of who runs something it ends that alone`, async () => {
     const { waiter, holder, dba, waiting, holderId, isThrough, end } = await stuck(double);
     await dba.query(`KILL QUERY ${holderId}`);
+    const sql = `SELECT STATE FROM ${schemaOf(double)}.GV$OB_PROCESSLIST WHERE ID = ${holderId}`;
+    assert.equal((await rows(dba, sql))[0]?.["STATE"], "QUERY_KILLED");
     assert.equal((await waits(double, dba)).length, 1);
+    await dba.query("KILL QUERY 999999");
     assert.equal(isThrough(), false);
     await dba.query(`KILL QUERY ${String((await waits(double, dba))[0]?.["SESSION_ID"])}`);
     const ended = await refusal(waiting);
@@ -271,10 +274,7 @@ test("MySQL mode has InnoDB's views, of one made-up transaction 0 that blocks an
   const dba = await plain.person();
   const [phantom] = await rows(dba, "SELECT trx_id, trx_mysql_thread_id FROM information_schema.INNODB_TRX");
   assert.deepEqual(phantom, { trx_id: "0", trx_mysql_thread_id: "0" });
-  assert.match(
-    (await refusal(dba.query(`KILL ${phantom?.["trx_mysql_thread_id"]}`))).message,
-    /Unknown thread id: 0/,
-  );
+  assert.match((await refusal(dba.query(`KILL ${phantom?.["trx_mysql_thread_id"]}`))).message, /Unknown thread id: 0/);
   dba.destroy();
 });
 

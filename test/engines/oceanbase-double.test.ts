@@ -69,7 +69,7 @@ test("a client without capability bit 27 is refused by Oracle mode, after its pa
   });
   const wrong = await refusal(oracle.person("app", { flags, password: "wrong" }));
   assert.equal(wrong.errno, 1045);
-  assert.match(wrong.message, /^Access denied for user 'app'@'127\.0\.0\.1' \(using password: YES\)$/);
+  assert.match(wrong.message, /^Access denied for user 'app'@'xxx\.xxx\.xxx\.xxx' \(using password: YES\)$/);
   (await plain.person("app", { flags })).destroy();
 });
 
@@ -95,7 +95,7 @@ test("a person is user@tenant#cluster, in capitals in Oracle mode unless quoted"
   const person = await oracle.person("app");
   assert.equal((await rows(person, "SELECT USER FROM DUAL"))[0]?.["USER"], "APP");
   person.destroy();
-  assert.equal((await refusal(oracle.person("app", { tenant: "nowhere" }))).errno, 5160);
+  assert.equal((await refusal(oracle.person("app", { tenant: "nowhere" }))).errno, 1045);
   assert.equal(oracle.url("app"), `oceanbase://app%40shop:secret@127.0.0.1:${oracle.port}/`);
 });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Relation, Session } from "../../src/core/session.ts";
 import type { Row, Views } from "../../src/engines/oceanbase/connection.ts";
+import { steadyPairs } from "../../src/engines/oceanbase/look.ts";
 import { momentOf } from "../../src/engines/oceanbase/moment.ts";
 import { type Activity, listSessions } from "../../src/engines/oceanbase/rows.ts";
 import { isSessionId } from "../../src/engines/oceanbase/session-id.ts";
@@ -206,6 +207,20 @@ test("a holder whose transaction was another one before the locks were read is n
   assert.deepEqual(changed.waits[0]?.blockers, []);
   assert.equal(changed.waits[0]?.hiddenBlocker, true);
   assert.equal(changed.hidden, 0);
+});
+
+test("a transaction counts only with the session that had it before the locks were read and after", () => {
+  const before = new Map([
+    ["3413", "1"],
+    ["3414", "2"],
+    ["3415", "3"],
+  ]);
+  const after = new Map([
+    ["3413", "1"],
+    ["3414", "9"],
+    ["3416", "3"],
+  ]);
+  assert.deepEqual([...steadyPairs(before, after)], [["3413", "1"]]);
 });
 
 test("a holder that is in no list is hidden, and counted", () => {

@@ -6,7 +6,7 @@ import { act } from "../../src/engines/opengauss/guard.ts";
 import { prove } from "../../src/engines/opengauss/prove.ts";
 import { openGauss } from "../support/opengauss/double.ts";
 import { blocksIn, type Client, gaussConnection, gaussScene, orderOn, sessionIn } from "../support/opengauss-look.ts";
-import { eventually } from "../support/servers.ts";
+import { client, eventually } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
 const withVictim = (order: Order, more: Partial<Session>): Order => ({
@@ -155,7 +155,9 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
     });
 
     test(`${mode}: a wrong thread with the right session: pg_terminate_session ends it all the same, Lockwarden does not`, async () => {
-      const innocent = await open(1);
+      // It has written nothing: no lock names its thread.
+      const innocent = await person();
+      await innocent.run("begin");
       const order = withVictim(orderOn(await read(), innocent), { pid: "12345" });
       assert.deepEqual(await send(order), { kind: "changed" });
       assert.equal(await isWell(innocent), true);
@@ -195,6 +197,37 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
       assert.deepEqual({ ...proof, ms: 0 }, { ...gone, ms: 0 });
       await naive("select pg_terminate_session($1::int8, $1::int8)", judged.sessionId);
       await ended(innocent);
+      await alone();
+    });
+
+    test(`${mode}: a newcomer with the victim's id who blocks the same waiter is not the victim`, async () => {
+      const judged = await gaussConnection(double.url("dba"), "judged");
+      const lock = async (one: typeof judged) => {
+        await one.query("begin", [], quiet);
+        await one.query("lock table account in exclusive mode", [], quiet);
+      };
+      await lock(judged);
+      const waiter = await person();
+      waiter.start("update account set n = n + 1 where id = 1");
+      const snapshot = await readWith(1);
+      const { evidence } = orderOn(snapshot, judged);
+      await judged.close();
+      await eventually(async () => (await read()).waits?.length === 0);
+      const newcomer = await gaussConnection(double.url("dba"), "newcomer");
+      assert.equal(newcomer.sessionId, judged.sessionId);
+      await lock(newcomer);
+      waiter.start("update account set n = n + 1 where id = 1");
+      const later = await readWith(1);
+      assert.equal(later.waits?.[0]?.lock, snapshot.waits?.[0]?.lock);
+      const proof = await prove(here.connection, evidence, here.product, quiet);
+      assert.deepEqual([proof.alive, proof.sameTransaction, proof.stillBlocked], [false, false, []]);
+      assert.match(proof.next ?? "", /application newcomer\) now blocks 1 of them/);
+      const holds = (snapshot.holds ?? []).filter(({ holder }) => holder === judged.sessionId);
+      const withoutTransaction = { ...sessionIn(snapshot, judged), transaction: { kind: "none" as const } };
+      const idle = { ...evidence, victim: withoutTransaction, holds };
+      assert.equal((await prove(here.connection, idle, here.product, quiet)).sameTransaction, false);
+      await newcomer.close();
+      await leave(waiter);
       await alone();
     });
   }
@@ -259,6 +292,16 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
       const sent = await send({ ...order, evidence: { ...order.evidence, victim } });
       assert.notEqual(sent.kind, "sent", session.application ?? "");
     }
+    // Past the front sessions are those of the user who owns the cluster, from a client.
+    const initial = await client(double.backend.url(), { application_name: "initial" });
+    await initial.query("begin");
+    const found = (await read()).sessions.find(({ application }) => application === "initial");
+    assert.deepEqual([found?.role, found?.client], ["internal", "127.0.0.1"]);
+    const forged = { ...(found ?? assert.fail("not listed")), role: "client" as const };
+    const notInPool = { ...here.product, threadPool: false };
+    const sent = await send({ ...order, evidence: { ...order.evidence, victim: forged } }, notInPool);
+    assert.deepEqual(sent, { kind: "changed" });
+    await initial.end();
     assert.equal(double.signalled.length, before);
     await leave(bystander);
     await alone();
@@ -289,6 +332,28 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
     assert.deepEqual(await send(orderOn(left, holder, { blocks: blocksIn(left, 1) })), { kind: "sent" });
     await ended(holder);
     await leave(...waiters);
+    await alone();
+  });
+
+  test(`${mode}: one behind whom somebody waited is spared once that one has given up, though both keep what they held`, async () => {
+    const holder = await person();
+    await holder.run("begin");
+    await holder.run("select * from account");
+    const upgrader = await gaussConnection(double.url("dba"), "upgrader");
+    for (const sql of ["begin", "select * from account", "savepoint s"]) await upgrader.query(sql, [], quiet);
+    const upgrade = upgrader.query("lock table account in access exclusive mode", [], quiet).catch(() => null);
+    const snapshot = await readWith(1);
+    const order = orderOn(snapshot, holder, { blocks: blocksIn(snapshot, 1) });
+    await naive(
+      "select pg_cancel_session(pid, sessionid) from pg_stat_activity where sessionid = $1::int8",
+      upgrader.sessionId,
+    );
+    assert.equal(await upgrade, null);
+    await upgrader.query("rollback to s", [], quiet);
+    assert.deepEqual(await send(order), { kind: "changed" });
+    assert.equal(await isWell(holder), true);
+    await upgrader.close();
+    await leave(holder);
     await alone();
   });
 

@@ -186,7 +186,7 @@ for (const mode of modes) {
 test("a waiter behind another in the queue is blocked by that one, softly, and it by the holder", () => {
   const { threads, waiting } = recorded.queue;
   const held = { ...waiting[0], pid: "139942466400000", sessionid: "15", mode: "AccessShareLock", granted: true };
-  const locks = [held, ...waiting].map((row) => ({ ...row, rel: "t", virtualtransaction: "4/3" }) as Recorded);
+  const locks: Recorded[] = [held, ...waiting].map((row) => ({ ...row, rel: "t", virtualtransaction: "4/3" }));
   const people = locks.map((row) => ({
     ...row,
     application_name: "app",
@@ -201,6 +201,22 @@ test("a waiter behind another in the queue is blocked by that one, softly, and i
   ]);
 });
 
+test("a waiter with the id of the session that prepared the holding transaction is not taken for it, nor for one ahead", () => {
+  const { threads, waiting } = recorded.queue;
+  const twoPhase = { ...waiting[0], pid: null, sessionid: "16", virtualtransaction: "-1/13442" };
+  const held = ["AccessShareLock", "RowExclusiveLock"].map((mode) => ({ ...twoPhase, mode, granted: true }));
+  const own = { ...twoPhase, locktype: "transactionid", transactionid: "13442", mode: "ExclusiveLock", granted: true };
+  const writers = waiting.map((row) => ({ ...row, mode: row["sessionid"] === "17" ? "ShareLock" : row["mode"] }));
+  const locks = [...held, ...writers].map((row) => ({ ...row, rel: "t" }) as Recorded);
+  const people = writers.map(
+    (row) => ({ ...row, application_name: "app", state: "active", x: true, cp: true }) as Recorded,
+  );
+  const rows = [...lockRows(locks), ...lockRows([{ ...own, rel: null, locktag: "3482:0:0:0:0:6" }])];
+  const { waits } = waitsIn(rows, activityRows(people, threads), ["13442"]);
+  for (const wait of waits) assert.deepEqual(brief(wait).blockers, ["prepared/13442"]);
+  assert.equal(waits.length, 2);
+});
+
 test("of two holders both block, though the server names one", () => {
   const { threads, waiting } = recorded.queue;
   const [alter] = waiting;
@@ -211,10 +227,14 @@ test("of two holders both block, though the server names one", () => {
     mode: "AccessShareLock",
     granted: true,
   }));
-  const locks = [...held, alter ?? {}].map((row) => ({ ...row, rel: "t", virtualtransaction: "4/3" }) as Recorded);
-  const people = locks.map(
-    (row) => ({ ...row, application_name: "app", state: "active", x: true, cp: true }) as Recorded,
-  );
+  const locks: Recorded[] = [...held, alter ?? {}].map((row) => ({ ...row, rel: "t", virtualtransaction: "4/3" }));
+  const people: Recorded[] = locks.map((row) => ({
+    ...row,
+    application_name: "app",
+    state: "active",
+    x: true,
+    cp: true,
+  }));
   const [wait] = waitsIn(lockRows(locks), activityRows(people, threads)).waits;
   assert.deepEqual(wait && brief(wait).blockers, ["15", "18"]);
 });

@@ -173,6 +173,6 @@ export function plainOrder(
 /** The same order, with the session changed as if it had been judged like that. */
 export function judgedAs(order: Order, more: Partial<Session>): Order {
   const { victim } = order.evidence;
-  assert.equal(victim.kind, "session");
-  return { ...order, evidence: { ...order.evidence, victim: { ...(victim as Session), ...more } } };
+  assert.ok(victim.kind === "session");
+  return { ...order, evidence: { ...order.evidence, victim: { ...victim, ...more } } };
 }

@@ -8,9 +8,8 @@ import { type Opened, type OpenOptions, openAs } from "../postgres/open.ts";
 import { prober } from "../postgres/probe.ts";
 import { asksForStandby, changed } from "../postgres/suitable.ts";
 import { check } from "./check.ts";
-import { act } from "./guard.ts";
+import { type ActingProduct, act, wayOf } from "./guard.ts";
 import { byWatching } from "./probe.ts";
-import type { Product } from "./product.ts";
 import { prove } from "./prove.ts";
 import { rollbackPrepared } from "./rollback-prepared.ts";
 import { type GaussSetUp, setUpGauss } from "./set-up.ts";
@@ -122,10 +121,10 @@ function link(target: Target, reader: Session, actor: Session): Link {
     if (hidden.length > 0) return { kind: "denied", error: blind(hidden, facts.role) };
     return order.action === "rollback-prepared"
       ? await rollbackPrepared({ open: openOther, look }, order, signal)
-      : await act(actor, order, actor.product, signal);
+      : await act(actor, order, { ...actor.product, killWith: target.kill_with }, signal);
   };
   return {
-    capabilities: { ...capabilities(product), acts },
+    capabilities: { ...capabilities({ ...product, killWith: target.kill_with }), acts },
     facts,
     read: (asked, signal) =>
       whole(signal, async () => {
@@ -159,12 +158,12 @@ function blind(hidden: readonly string[], role: string): string {
   return `nothing was sent: ${hiddenText(hidden.length)} (${role}): alter its user to MONADMIN; see lockwarden check`;
 }
 
-function capabilities({ threadPool, cancelSession, terminateSession }: Product): Omit<Capabilities, "acts"> {
+function capabilities(product: ActingProduct): Omit<Capabilities, "acts"> {
+  const way = wayOf("terminate", product);
   return {
-    // Where only KILL SESSION is left, the session is read again just before.
-    atomicGuard: terminateSession || !threadPool,
-    // By its thread alone a statement can be cancelled only where a thread is one session's.
-    cancel: cancelSession || !threadPool,
+    // By KILL SESSION a session is read again just before, and that is all.
+    atomicGuard: !("way" in way && way.way === "kill-session"),
+    cancel: !("impossible" in wayOf("cancel", product)),
     rollbackPrepared: true,
     softBlocks: true,
     waitAge: false,

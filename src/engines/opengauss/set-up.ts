@@ -82,7 +82,7 @@ export async function setUpGauss(
   { named, login }: Readonly<{ named: Named; login: Login }>,
   signal: AbortSignal,
 ): Promise<GaussSetUp> {
-  const product = await readProduct(wire, named, signal);
+  const product = await readProduct(wire, { ...named, killWith: login.target.kill_with }, signal);
   const wanted = settings(login.target);
   await wire.query(settingsSql, [Object.keys(wanted), Object.values(wanted)], signal);
   const [row = {}] = await wire.query(serverSql, [], signal);
@@ -103,7 +103,9 @@ export async function setUpGauss(
   };
 }
 
-async function readProduct(wire: Wire, named: Named, signal: AbortSignal): Promise<Product> {
+type Configured = Named & Readonly<{ killWith: Target["kill_with"] | undefined }>;
+
+async function readProduct(wire: Wire, { killWith, ...named }: Configured, signal: AbortSignal): Promise<Product> {
   const [row = {}] = await wire.query(productSql, [], signal);
   if (Number(row["deployment"]) > 0) refuseDistributed(named, await wire.query(deploymentSql, [], signal));
   const count = (name: string) => Number(row[name]) > 0;
@@ -117,8 +119,8 @@ async function readProduct(wire: Wire, named: Named, signal: AbortSignal): Promi
     cancelSession: count("cancel_session"),
     lockTags: await works(wire, lockTagsSql, signal),
     emptyIsNull: row["empty_is_null"] === "t",
-    // Asked only where it is the last way that is left.
-    killSession: terminateSession ? null : await readKillSession(wire, signal),
+    // Asked only where it is the last way that is left, or the one that is wanted.
+    killSession: terminateSession && killWith !== "kill-session" ? null : await readKillSession(wire, signal),
   };
 }
 

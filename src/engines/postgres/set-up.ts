@@ -55,7 +55,11 @@ export function settings({ statement_timeout, lock_timeout }: Timeouts): Readonl
 }
 
 /** A session that is logged in, and where. */
-export type Login = Readonly<{ target: Timeouts; place: Place; client: pg.Client }>;
+export type Login = Readonly<{
+  target: Timeouts & Partial<Pick<Target, "kill_with">>;
+  place: Place;
+  client: pg.Client;
+}>;
 
 /** Sets Lockwarden's settings and reads who answers, in one statement; refuses whom it cannot work with. */
 export async function setUp(wire: Wire, { target, client }: Login, signal: AbortSignal): Promise<SetUp> {

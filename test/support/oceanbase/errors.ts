@@ -107,7 +107,7 @@ function mysql(refusal: Refusal): ServerError {
       return new ServerError(
         1142,
         "42000",
-        `SELECT command denied to user '${refusal.user}'@'%' for table '${refusal.name}'`,
+        `SELECT command denied to user '${refusal.user}'@'%' for table '${refusal.name.toLowerCase()}'`,
       );
     case "no-column":
       return new ServerError(1054, "42S22", `Unknown column '${refusal.name}' in 'field list'`);

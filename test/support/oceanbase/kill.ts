@@ -3,7 +3,7 @@ import { isByProxy } from "./show.ts";
 import { begins, isWord, type Token } from "./tokens.ts";
 import { may, type Session, type World } from "./world.ts";
 
-/** Whether the session that asked has ended itself: it is told OK first. */
+/** Whether the session that asked is to end itself: in Oracle mode it is told OK first, in MySQL mode it is just lost. */
 export type Killed = Readonly<{ self: boolean }>;
 
 /** KILL [CONNECTION | QUERY] id, of both modes; OBProxy v1 takes the id for one of its own. */
@@ -63,12 +63,14 @@ function translatedId(number: number, session: Session, world: World): number {
 async function end(id: number, isQuery: boolean, session: Session, world: World): Promise<Killed> {
   const target = world.sessions.get(id);
   const isSystem = session.tenant === "sys";
-  if (target === undefined || (!isSystem && target.tenant !== session.tenant))
-    throw refused(session.mode, { kind: "unknown-thread", id });
+  const isUnknown = target === undefined || (!isSystem && target.tenant !== session.tenant);
+  // Recorded: KILL QUERY of nobody is OK.
+  if (isUnknown && isQuery) return { self: false };
+  if (isUnknown) throw refused(session.mode, { kind: "unknown-thread", id });
   if (!isSystem && target.user !== session.user && !may(session, world, "super"))
     throw refused(session.mode, { kind: "not-owner", id });
   if (isQuery) return killQuery(target, session, world);
-  if (target === session) return { self: true };
+  if (target === session && session.mode === "oracle") return { self: true };
   if (world.switches.killed === "linger") {
     target.state = "SESSION_KILLED";
     target.socket.destroy();
@@ -79,10 +81,9 @@ async function end(id: number, isQuery: boolean, session: Session, world: World)
 /** Ends what runs, never the transaction: of an idle holder it frees nothing, and still says OK. */
 async function killQuery(target: Session, session: Session, world: World): Promise<Killed> {
   if (target === session) throw refused(session.mode, { kind: "interrupted" });
-  if (target.command === "Query") {
-    target.state = "QUERY_KILLED";
-    await interrupt(target, world, "killed");
-  }
+  // Recorded: an idle session shows this too, until its next statement, which runs all the same.
+  target.state = "QUERY_KILLED";
+  if (target.command === "Query") await interrupt(target, world, "killed");
   return { self: false };
 }
 

@@ -84,7 +84,7 @@ function shownHolder(holder: Session, { switches }: World): number {
 function rowKey(wait: Wait, waiter: Session, { relations }: Locks): string {
   const meant = relations.find(({ schema, name }) => `${schema}.${name}` === waiter.table);
   const relation = wait.relation ?? meant?.oid;
-  return `${relation === undefined ? 0 : tabletId(relation)}-{(${wait.row})}`;
+  return `${relation === undefined ? 0 : tabletId(relation)}-{"ROW":${wait.row}}`;
 }
 
 const locationColumns =

@@ -3,9 +3,11 @@
  * sessions for each of the client's. Oracle and MySQL mode, with OBProxy or without.
  *
  * Built from published source (the community edition's server, OBProxy, ODC) and from the vendor's documentation.
- * Calibrated against: the driver mysql2, which logs in by the same capability bit as at a real tenant, and the vendor's
- * printed samples. Never run beside OceanBase in Oracle mode, whose parser is closed: the grammar of Oracle mode is ours,
- * its rule of ownership and its refusals are the community source's.
+ * Calibrated in MySQL mode against what was recorded from seekdb 1.2.0 and 1.4.0, forks of OceanBase 4.3.5
+ * (test/fixtures/seekdb-recorded): columns, rows of a wait, refusals, KILL and KILL QUERY, the id that wraps. There every user
+ * may see and end everybody, so the rules of privilege are the source's alone. By the driver mysql2: the capability bit 27.
+ * Never run beside OceanBase in Oracle mode, whose parser is closed: the grammar of Oracle mode is ours, its rule of
+ * ownership and its refusals are the community source's, and what was recorded in MySQL mode is taken to hold there too.
  *
  * It does not prove: how long OceanBase takes, when its lock views show a wait, what its optimiser makes of a statement,
  * several servers or replicas, what a statement costs. Locks are PostgreSQL's: a row's key is its place in the table, a
@@ -15,7 +17,9 @@
  * Chosen where nothing is published: ALTER SYSTEM KILL SESSION with serial# and IMMEDIATE together is a syntax error
  * (`killGrammar: "both"` allows it), and not in MySQL mode at all; ages in GV$OB_PROCESSLIST have decimals from 4.2.1
  * in MySQL mode and from 4.3 in Oracle mode; autocommit is on at the start of a session (`variables: { autocommit: "0" }`);
- * OBProxy v1 words its refusals as the server behind it does.
+ * OBProxy v1 words its refusals as the server behind it does, and refuses a login that names no cluster with 4669; one's own
+ * KILL is answered with OK in Oracle mode, as printed in the documentation, and by a lost connection in MySQL mode. All is in
+ * UTC: sessions in other time zones are not played.
  */
 import { createServer, type Server } from "node:net";
 import { after } from "node:test";

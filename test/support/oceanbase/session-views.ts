@@ -41,6 +41,7 @@ function processRow(one: Session): Row {
     SQL_ID: "",
     TRANS_ID: transactionId(one),
     THREAD_ID: one.command === "Query" ? 1 : 0,
+    TRACE_ID: traceOf(one),
     TRANS_STATE: transactionState(one),
     ACTION: "",
     MODULE: one.module,
@@ -56,6 +57,12 @@ function processRow(one: Session): Row {
     TOP_INFO: "",
     MEMORY_USAGE: 0,
   };
+}
+
+/** A running statement's own; a session that sleeps has none. */
+function traceOf({ command, id, statements }: Session): string | null {
+  if (command !== "Query") return null;
+  return `YB427F000001-${id.toString(16).padStart(16, "0").toUpperCase()}-${statements}-0`;
 }
 
 function transactionState({ transaction }: Session): string {

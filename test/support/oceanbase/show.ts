@@ -103,7 +103,9 @@ function grants(session: Session, world: World): Table {
     names: [session.mode === "oracle" ? `GRANTS FOR ${session.user}@%` : `Grants for ${session.user}@%`],
     numbers: [],
     rows: [
-      [`GRANT ${list === "" ? "USAGE" : list} ${session.mode === "oracle" ? "" : "ON *.* "}TO ${to}`],
+      [
+        `GRANT ${list === "" ? "USAGE" : list} ${session.mode === "oracle" ? "" : "ON *.* "}TO ${to}${isAll ? " WITH GRANT OPTION" : ""}`,
+      ],
       ...views.map((view) => [`GRANT SELECT ON ${schema}.${view.toUpperCase()} TO ${to}`]),
     ],
   };

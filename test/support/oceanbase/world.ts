@@ -59,6 +59,8 @@ export type Session = {
   module: string;
   /** performance.now() of the last change of state. */
   since: number;
+  /** How often the state has changed by a statement's beginning or end. */
+  statements: number;
   /** schema.table of the running statement, as PostgreSQL names it. */
   table: string | null;
   /** Why the running statement was cancelled behind the double. */
