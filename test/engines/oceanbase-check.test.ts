@@ -233,10 +233,36 @@ test("the server's own timeouts are read in its units, and one below zero is off
   );
 });
 
+test("a survey knows users, databases, timeouts, and for which patterns there is a table", async () => {
+  for (const double of [oracle, mysql]) {
+    const person = await double.person();
+    await person.query("create table app.surveyed (id int primary key)");
+    await person.query("set global ob_trx_idle_timeout = 120000000");
+    await double.createUser({ name: "surveyor", password: "x", ...all });
+    const schema = double.mode === "oracle" ? "SURVEYOR" : "app";
+    await person.query(`create table ${double.mode === "oracle" ? "surveyor.own" : "app.own"} (id int primary key)`);
+    await person.end();
+    const link = await connect(tenantTarget(double.url("surveyor", "x")), patience());
+    const patterns = ["*.[Oo]wn", "*.OWN", "*.own", "*.nowhere"].map((pattern) => ({ pattern, databases: null }));
+    const survey = await link.survey(patterns, patience());
+    await link.close();
+    const name = double.mode === "oracle" ? "SURVEYOR" : "surveyor";
+    assert.equal(survey.ownRole, name);
+    assert.ok(survey.roles.some((role) => role.name === name && role.login && !role.superuser));
+    assert.ok(survey.roles.some((role) => role.name === (double.mode === "oracle" ? "SYS" : "root") && role.superuser));
+    assert.ok(survey.databases.includes(schema), survey.databases.join());
+    const idle = survey.timeouts.find(({ kind }) => kind === "idle in transaction");
+    assert.deepEqual([idle?.name, idle?.ms], ["ob_trx_idle_timeout", 120_000]);
+    const home = survey.tables.find(({ database }) => database === schema);
+    assert.equal(home?.refused, null);
+    assert.deepEqual(home.found, [double.mode === "oracle" ? "*.OWN" : "*.own"]);
+  }
+});
+
 test("a survey that cannot read names fails with the reason, so that no name is called misspelt", async () => {
-  await mysql.createUser({ name: "surveyor", password: "x", ...all });
-  const link = await connect(tenantTarget(mysql.url("surveyor", "x")), patience());
-  await assert.rejects(link.survey([], patience()), /^Error: the names of users cannot be read: /);
+  await mysql.createUser({ name: "nosy", password: "x", ...all, views: ["gv$ob_processlist"] });
+  const link = await connect(tenantTarget(mysql.url("nosy", "x")), patience());
+  await assert.rejects(link.survey([], patience()), /^Error: the names of users cannot be read: SELECT command denied/);
   await link.close();
 });
 

@@ -69,7 +69,7 @@ test("in Oracle mode the server says who answers, in whose session, and what it 
     });
     assert.ok(Number(sessionId) > 2 ** 31, sessionId);
     assert.equal(recognised.user, "LOCKWARDEN");
-    assert.equal(recognised.serverId, "oceanbase/main/shop/-/-");
+    assert.equal(recognised.serverId, "oceanbase/main/shop/1002/PRIMARY");
     assert.equal(encrypted, false);
   });
 });
@@ -439,7 +439,7 @@ test("a link's two sessions are its own, and half a link is none", async () => {
     });
     const look = { sessions: "all", locks: true } as const;
     const { sessions, serverId } = await link.read(look, patience());
-    assert.equal(serverId, "oceanbase/-/shop/-/-");
+    assert.equal(serverId, "oceanbase/-/shop/1002/PRIMARY");
     const own = sessions.filter((session) => session.own);
     assert.equal(own.length, 2);
     await person.query(`KILL ${own[1]?.pid}`);

@@ -7,6 +7,7 @@ const mostNameBytes = 64;
 const readable = [views.processes, views.schedulers, views.locks, views.locations];
 /** In place of the schedulers in the versions that do not have those. */
 const olderReadable = views.participants;
+const tenantsView = "DBA_OB_TENANTS";
 
 /** SQL that makes a user with just enough rights, in the form of each mode: one of both is run, in the tenant that is watched. */
 export function grants(role: string): string {
@@ -29,6 +30,7 @@ GRANT SHOW PROCESS TO ${name};
 GRANT ALTER SYSTEM TO ${name};
 ${readable.map((view) => grantView("oracle", view, name)).join("\n")}
 -- Before 4.2.1 instead of ${views.schedulers}: ${grantView("oracle", olderReadable, name)}
+-- Where it exists (4.1 and later), so that a standby tenant is known for one: ${grantView("oracle", tenantsView, name)}
 -- Where it exists: the lock by which of several Lockwardens one acts.
 GRANT EXECUTE ON SYS.DBMS_LOCK TO ${name};
 -- By the published source a user ends only sessions of its own name, whatever it is granted, and SYS ends all of its tenant.
@@ -45,6 +47,7 @@ GRANT PROCESS ON *.* TO ${name};
 GRANT SUPER ON *.* TO ${name};
 ${readable.map((view) => grantView("mysql", view, name)).join("\n")}
 -- Before 4.2.1 instead of ${views.schedulers}: ${grantView("mysql", olderReadable, name)}
+-- Where it exists (4.1 and later), so that a standby tenant is known for one: ${grantView("mysql", tenantsView, name)}
 -- Only if lockwarden check is to compare the names in rules with the server's: GRANT SELECT ON mysql.user TO ${name};
 `;
 }
