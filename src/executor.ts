@@ -110,7 +110,7 @@ export async function begin(
   const sent = await sending;
   const close = async (proof: Proof | null): Promise<Outcome> => {
     late.forget();
-    const outcome = await probeAgain(told(outcomeOf(decision, sent, proof, performance.now() - begun), sent), context);
+    const outcome = await probeAgain(withWarning(outcomeOf(decision, sent, proof, performance.now() - begun), sent), context);
     // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
     await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
     return outcome;
@@ -232,7 +232,7 @@ function isReleased(decision: ActDecision, proof: Proof): boolean {
 }
 
 /** Whoever reads what became of it is to know that the victim was only checked before. */
-function told(outcome: Outcome, sent: Sent): Outcome {
+function withWarning(outcome: Outcome, sent: Sent): Outcome {
   if (sent.kind !== "sent" || sent.unguarded === undefined) return outcome;
   const { unguarded } = sent;
   return { ...outcome, unguarded, text: `${outcome.text}; could not be guarded in one statement: ${unguarded}` };

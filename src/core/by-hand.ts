@@ -115,7 +115,7 @@ type Missing = Readonly<{ kind: "gone" | "unseen"; text: string }>;
 function ofProcess(snapshot: Snapshot, { pid, who }: Readonly<{ pid: string; who: string }>): Missing {
   const now = snapshot.sessions.find((one) => one.pid === pid);
   if (now?.identity === "")
-    return { kind: "unseen", text: `process ${pid} is hidden from our role; grant it pg_read_all_stats` };
+    return { kind: "unseen", text: `process ${pid} is hidden from our role; lockwarden check says what to grant it` };
   if (now !== undefined) return { kind: "gone", text: `the session of process ${pid} is ${handleOf(now)} now` };
   return missing(snapshot, who);
 }
@@ -130,7 +130,7 @@ function idleText(session: Session): string {
   const why = isIdle(session)
     ? `it is ${session.state ?? "idle"} and runs no statement`
     : session.state === null
-      ? "whether it runs a statement does not show, as track_activities is off for it"
+      ? "whether it runs a statement does not show, as the server does not track it"
       : "it runs no statement that a cancel reaches";
   return `there is nothing to cancel: ${why}; to end the session: kill`;
 }

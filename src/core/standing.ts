@@ -97,7 +97,7 @@ export function neverText(session: Session, nameOf: NameOf, judgeable: boolean):
   if (session.own) return "it is one of Lockwarden's own sessions";
   if (session.role === "unknown" || (session.role === "client" && !judgeable))
     return (
-      "its state and transaction do not show, as track_activities is off for it or pg_read_all_stats is missing; " +
+      "its state and transaction do not show, as the server does not track them, or our role may not see them (lockwarden check says what is missing); " +
       "what is unknown is spared"
     );
   return session.role === "client" ? null : `it is no client but ${session.backendType ?? "a process of the server"}`;

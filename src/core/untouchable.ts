@@ -112,6 +112,6 @@ function reasonOf(victim: Session | Prepared, counted: readonly Behind[]): Reaso
   if (!isHidden(victim))
     return { code: "not-client", text: `${blocks}; it is no client but ${victim.backendType ?? "unknown"}`, facts };
   const why =
-    "its state and transaction do not show, as track_activities is off for it or pg_read_all_stats is missing; what is unknown is spared";
+    "its state and transaction do not show, as the server does not track them, or our role may not see them (lockwarden check says what is missing); what is unknown is spared";
   return { code: "unknown", text: `${blocks}; ${why}`, facts };
 }

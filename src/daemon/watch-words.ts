@@ -4,6 +4,8 @@ import type { Missing } from "../engines/engine.ts";
 import type { Log } from "./log-port.ts";
 import { createOnce } from "./once.ts";
 
+const unsafeText = "signals cannot be sent safely to this target: it is only observed; lockwarden check says why";
+
 /** What the watch of one target says in the log: each thing once, and again when it has changed. */
 export type WatchWords = Readonly<{
   report(level: "info" | "warn" | "error", facts: object, text: string): void;
@@ -13,8 +15,8 @@ export type WatchWords = Readonly<{
   /** The server's clock was set. */
   jump(jumpMs: number): void;
   missing(missing: readonly Missing[]): void;
-  /** Acting was asked for, and this server is a standby. */
-  standby(): void;
+  /** Acting was asked for, and nobody is signalled here: the server is a standby, or signals would be no safe ones. */
+  observedOnly(recovery: boolean): void;
   /** Acting was asked for, and no signal can be guarded by the statement that sends it. */
   unguarded(): void;
 }>;
@@ -48,7 +50,7 @@ export function watchWords(target: string, log: Log): WatchWords {
       const text = missing.map((one) => `${one.missing}; to grant it: ${one.grant}`).join("; ");
       if (once.changed("missing", text) && text !== "") log.error({ target }, `its role lacks what is needed: ${text}`);
     },
-    standby: () => log.warn({ target }, standbyText),
+    observedOnly: (recovery) => log.warn({ target }, recovery ? standbyText : unsafeText),
     unguarded: () => {
       if (once.changed("unguarded", unguardedText)) log.warn({ target }, unguardedText);
     },

@@ -251,7 +251,7 @@ export function watch(context: WatchContext): Watch {
       const { facts } = link;
       expect(0);
       connection = link;
-      if (enforces(context.settings()) && !link.capabilities.acts) words.standby();
+      if (enforces(context.settings()) && !link.capabilities.acts) words.observedOnly(link.facts.recovery);
       if (enforces(settings()) && !link.capabilities.atomicGuard) words.unguarded();
       const sentence = `connected to ${facts.version} as ${facts.role}`;
       // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.

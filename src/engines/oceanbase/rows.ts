@@ -1,6 +1,7 @@
 import type { Session, SessionState, Transaction } from "../../core/session.ts";
 import type { Row, Server } from "./connection.ts";
 import { readId } from "./session-id.ts";
+import { statementText } from "./statement-text.ts";
 
 // Rows of GV$OB_PROCESSLIST in, sessions out; no clock, no server. Oracle mode has NULL where MySQL mode has ''.
 
@@ -78,7 +79,7 @@ function activityOf(id: string, row: Row, context: Context): Activity {
     database: databaseOf(row),
     application: word(row, "MODULE") ?? "",
     client: clientOf(row),
-    query: row["INFO"]?.slice(0, longestQuery) ?? null,
+    query: statementOf(row, context),
     waitEvent: null,
     state,
     stateMs,
@@ -92,6 +93,11 @@ function activityOf(id: string, row: Row, context: Context): Activity {
     transaction: transactionOf(row),
   };
   return { id, transactionId: readId(row["TRANS_ID"]), session };
+}
+
+function statementOf(row: Row, { server }: Viewpoint): string | null {
+  const text = row["INFO"] ?? null;
+  return text === null ? null : statementText(text.slice(0, longestQuery), server.mode);
 }
 
 /** Nothing that could make a rule match, or a signal hit. */
