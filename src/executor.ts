@@ -110,7 +110,10 @@ export async function begin(
   const sent = await sending;
   const close = async (proof: Proof | null): Promise<Outcome> => {
     late.forget();
-    const outcome = await probeAgain(withWarning(outcomeOf(decision, sent, proof, performance.now() - begun), sent), context);
+    const outcome = await probeAgain(
+      withWarning(outcomeOf(decision, sent, proof, performance.now() - begun), sent),
+      context,
+    );
     // The signal is out: an outcome that cannot be written is still one, and the journal itself says that it is broken.
     await context.write({ ...stamp(), event: "outcome", outcome }).catch(() => undefined);
     return outcome;

@@ -176,7 +176,7 @@ else {
     assert.equal(waitAt(snapshot, writer.key).relation?.name, table);
     for (const sharer of [one, two]) await sharer.run("rollback");
     await Promise.all([written, locked]);
-    for (const person of [one, two, writer, reader]) await person.end();
+    for (const each of [one, two, writer, reader]) await each.end();
   });
 
   test("of a prepared transaction that blocks, no session is the victim", async (t) => {
