@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type pg from "pg";
+import { createReader } from "../../src/engines/opengauss/snapshot.ts";
 import { openGauss } from "../support/opengauss/double.ts";
 import { type Client, gaussConnection, gaussScene, orderOn, sessionIn } from "../support/opengauss-look.ts";
 import { client, eventually } from "../support/servers.ts";
@@ -16,7 +17,7 @@ for (const threadPool of [false, true]) {
   await dba.query("create table account (id int primary key, n int)", [], quiet);
   await dba.query("insert into account values (1, 0), (2, 0)", [], quiet);
   await dba.query("grant all on account to app, other", [], quiet);
-  stages.push({ mode: `thread pool ${threadPool ? "on" : "off"}`, double, here });
+  stages.push({ mode: `thread pool ${threadPool ? "on" : "off"}`, threadPool, double, here });
 }
 
 /** The PostgreSQL behind, unseen by the double. */
@@ -40,7 +41,7 @@ async function withView<T>(
   }
 }
 
-for (const { mode, double, here } of stages) {
+for (const { mode, threadPool, double, here } of stages) {
   const isWell = async (one: Client) => (await one.run("select 1 as one"))[0]?.["one"] === "1";
   const open = async (id: number, user = "app") => {
     const one = await here.person(user);
@@ -98,5 +99,62 @@ for (const { mode, double, here } of stages) {
     assert.deepEqual(await here.send(again), { kind: "sent" });
     await eventually(() => victim.isEnded());
     await admin.end();
+  });
+
+  test(`${mode}: a client that is on no thread of the pool is ${threadPool ? "spared, and why is said" : "like any other where there is no pool"}`, async () => {
+    const apart = await client(double.backend.url("app"), { application_name: "apart" });
+    await apart.query("begin; update account set n = n + 1 where id = 2");
+    const snapshot = await here.read();
+    const seen = snapshot.sessions.find(({ application }) => application === "apart") ?? assert.fail("not listed");
+    assert.equal(seen.pid, seen.sessionId);
+    const words = ["client", "client backend"];
+    assert.deepEqual(
+      [seen.role, seen.backendType],
+      threadPool ? ["internal", "a session outside of the thread pool"] : words,
+    );
+    const order = orderOn(snapshot, seen);
+    const forged = { ...order, evidence: { ...order.evidence, victim: { ...seen, role: "client" as const } } };
+    assert.deepEqual(await here.send(forged), { kind: threadPool ? "changed" : "sent" });
+    await apart.end().catch(() => undefined);
+  });
+
+  test(`${mode}: users and databases whose names are in another encoding take nobody else out of sight`, async () => {
+    const stranger = "王";
+    await double.createUser({ name: stranger });
+    const strange = await here.person(stranger, "strange");
+    await strange.run("begin");
+    const holder = await open(1);
+    const connection = await gaussConnection(double.url("lockwarden"));
+    await connection.query("set client_encoding = 'LATIN1'", [], quiet);
+    const reader = createReader({
+      connection,
+      product: here.product,
+      target: { name: "app" },
+      facts: { version: "7.0.0-RC2", serverId: "server", recovery: false, database: "postgres" },
+      openOther: (database) => gaussConnection(double.url("lockwarden", database)),
+      own: [connection.sessionId],
+    });
+    const look = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
+    for (const one of [strange, holder]) {
+      const { user, database, application, transaction } = sessionIn(look, one);
+      assert.deepEqual([user, database, transaction.kind], [null, null, "open"]);
+      assert.equal(application, one === strange ? "strange" : "shop");
+    }
+    assert.match(look.gaps.join(), /the name of a user or database is in another encoding/);
+    await strange.run("prepare transaction 'strange'");
+    const later = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
+    assert.deepEqual(
+      later.prepared.map(({ gid, user, database }) => [gid, user, database]),
+      [["strange", "", ""]],
+    );
+    await strange.run("rollback prepared 'strange'");
+    assert.equal((await reader.read({ sessions: "all", locks: true }, quiet)).gaps.length, 1);
+    await Promise.all([strange.end(), connection.close()]);
+    const after = await eventually(async () => {
+      const seen = await here.read();
+      return seen.sessions.every(({ application }) => application !== "strange") && seen;
+    });
+    assert.equal(sessionIn(after, holder).user, "app");
+    await holder.end();
   });
 }
