@@ -167,7 +167,7 @@ create view gauss.pg_roles as
   select case when r.oid = 10 then 'omm' else r.rolname end as rolname, r.oid = 10 as rolsuper, r.rolinherit, r.rolcreaterole,
          r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolsuper as rolsystemadmin, r.rolconnlimit, r.rolconfig, r.oid,
          (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as rolmonitoradmin
-    from pg_catalog.pg_roles as r where r.rolname !~ '^pg_';
+    from pg_catalog.pg_roles as r where r.rolname !~ '^pg_' and exists (select from gauss.me() as m where m.sysadmin or m.oid = r.oid);
 create view gauss.pg_database as
   select d.oid, d.datname, d.datdba, d.encoding, d.datcollate, d.datctype, d.datistemplate, d.datallowconn, d.datconnlimit,
          d.dattablespace, '${compatibility}'::name as datcompatibility, d.datacl from pg_catalog.pg_database as d;
