@@ -94,7 +94,7 @@ const noPassword: Password = {
   read: () => Promise.resolve(""),
 };
 
-/** Must hold: ages are differences of this session's local times. */
+/** Ages are differences of this session's local times. */
 const utcSql = "SET SESSION time_zone = '+00:00'";
 
 /** What each of Lockwarden's sessions sets, in the server's own units: microseconds and seconds. */
