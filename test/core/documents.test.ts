@@ -9,7 +9,7 @@ const tests = readdirSync("test", { recursive: true, encoding: "utf8" })
   .map((file) => readFileSync(join("test", file), "utf8"))
   .join("\n");
 
-for (const document of ["docs/postgresql.md", "docs/promises.md"]) {
+for (const document of ["docs/postgresql.md", "docs/opengauss.md", "docs/oceanbase.md", "docs/promises.md"]) {
   test(`${document} names only tests that are there`, () => {
     const named = [...readFileSync(document, "utf8").matchAll(/“([^”]+)”/gu)].map(([, name]) => name ?? "");
     assert.ok(named.length > 20);
