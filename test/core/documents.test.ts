@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-/** The sources of the tests, of rules too. */
+/** The sources of the tests, of rules too, and the scenarios that every engine has. */
 const tests = readdirSync("test", { recursive: true, encoding: "utf8" })
-  .filter((file) => /\.test\.(?:ts|yaml)$/u.test(file))
+  .filter((file) => /(?:\.test\.(?:ts|yaml)|scenarios\.ts)$/u.test(file))
   .map((file) => readFileSync(join("test", file), "utf8"))
   .join("\n");
 
