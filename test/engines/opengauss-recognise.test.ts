@@ -48,8 +48,8 @@ const postgres = await server();
 for (const double of [gauss, shop])
   await double.createUser({ name: "lockwarden", monadmin: true, signalBackend: true, auth: "sha256" });
 
-async function refusal(url: string, engine: Target["engine"]): Promise<LinkLost> {
-  const asked = target(url, engine === undefined ? {} : { engine });
+async function refusal(url: string, engine: Target["engine"], more: Partial<Target> = {}): Promise<LinkLost> {
+  const asked = target(url, { ...(engine === undefined ? {} : { engine }), ...more });
   const error: unknown = await recognised(asked)
     .connect(asked, patience())
     .then(
@@ -83,6 +83,17 @@ test("a target without an engine connects to whatever is there, and one with an 
       assert.match(hint ?? "", new RegExp(`^leave engine out .*, write engine: ${there}, or correct the url$`));
     }
   }
+});
+
+test("kill_with is not passed over in silence where the server is PostgreSQL: it is refused, with the way out", async () => {
+  for (const engine of [undefined, "postgres"] as const) {
+    const { kind, message, hint } = await refusal(postgres.url(), engine, { kill_with: "kill-session" });
+    assert.equal(kind, "refused");
+    assert.match(message, /says kill_with: kill-session, and PostgreSQL \S+ has no such statement$/);
+    assert.match(hint ?? "", /^leave kill_with out/);
+  }
+  const guarded = target(postgres.url(), { kill_with: "guarded" });
+  await (await recognised(guarded).connect(guarded, patience())).close();
 });
 
 test("a data warehouse, an unknown relative and a distributed GaussDB are refused with the reason", async () => {
