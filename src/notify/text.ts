@@ -47,8 +47,7 @@ export function body(notice: Notice): string {
         lines.map((line) => plainText(line, longestSentence)),
       ),
     );
-  const server =
-    decision?.evidence.server === undefined ? "" : ` (${plainText(decision.evidence.server, longestName)})`;
+  const server = decision?.evidence.server === undefined ? "" : `, ${plainText(decision.evidence.server, longestName)}`;
   const place = notice.target === null ? "" : ` for target ${plainText(notice.target, longestName)}${server}`;
   sections.push(`-- \nlockwarden${place}, on ${plainText(hostname(), longestName)}, ${plainText(notice.at, 40)}`);
   return `${sections.filter((text) => text !== "").join("\n\n")}\n`;
@@ -59,7 +58,7 @@ function section(title: string, rows: readonly string[]): string {
 }
 
 function row(label: string, text: Text): string {
-  return `${label.padEnd(15)}${text === null || text === "" ? "unknown" : plainText(text, longestName)}`;
+  return `${label.padEnd(15)}${name(text)}`;
 }
 
 function victimRows(victim: Session | Prepared): string[] {
@@ -134,7 +133,8 @@ function waitText(wait: LockWait): string {
 }
 
 function name(text: Text): string {
-  return text === null || text === "" ? "unknown" : plainText(text, longestName);
+  if (text === null) return "unknown";
+  return text === "" ? "no name" : plainText(text, longestName);
 }
 
 function table(wait: LockWait): string {

@@ -69,7 +69,7 @@ async function answered(url: string, engine: Target["engine"]): Promise<string> 
 
 test("a target without an engine connects to whatever is there, and one with an engine to that only", async () => {
   const urls = { opengauss: gauss.url("lockwarden"), gaussdb: shop.url("lockwarden"), postgres: postgres.url() };
-  const names = { opengauss: "opengauss 7.0.0-RC2", gaussdb: "gaussdb 505.2.1.SPC0600", postgres: /^postgres \d/ };
+  const names = { opengauss: /^opengauss 7\.0\.0-RC2 \(thread pool off\)$/, gaussdb: /^gaussdb 505\.2\.1\.SPC0600 \(/, postgres: /^postgres \d/ };
   for (const there of ["opengauss", "gaussdb", "postgres"] as const) {
     for (const engine of [undefined, there])
       assert.match(await answered(urls[there], engine), new RegExp(names[there]));
@@ -83,6 +83,16 @@ test("a target without an engine connects to whatever is there, and one with an 
       assert.match(hint ?? "", new RegExp(`^leave engine out .*, write engine: ${there}, or correct the url$`));
     }
   }
+});
+
+test("kill_with on a server that turns out to be none of theirs is refused before anything is asked", async () => {
+  const link = recognised({}).connect(target(postgres.url(), { kill_with: "kill-session" }), patience());
+  await assert.rejects(link, (error) => {
+    assert.ok(error instanceof LinkLost && error.kind === "refused");
+    assert.match(error.message, /: the target says kill_with: kill-session, and the server is PostgreSQL \S+$/);
+    assert.match(error.hint ?? "", /^leave kill_with out: it is for openGauss and GaussDB only/);
+    return true;
+  });
 });
 
 test("a data warehouse, an unknown relative and a distributed GaussDB are refused with the reason", async () => {
