@@ -123,3 +123,15 @@ test("a data warehouse, an unknown relative and a distributed GaussDB are refuse
   await admin.query(distributed.replace("Distribute", "OpenSourceCentralized"));
   await admin.end();
 });
+
+test("where || joins no texts, all locks would have one name and everybody would block everybody: it is refused at connect", async () => {
+  gauss.pipesMeanOr(true);
+  try {
+    const { kind, message, hint } = await refusal(gauss.url("lockwarden"), "opengauss");
+    assert.equal(kind, "refused");
+    assert.match(message, /expected \|\| to join texts, got a session of openGauss 7\.0\.0-RC2 where it means or$/);
+    assert.match(hint ?? "", /pipes_as_concat/);
+  } finally {
+    gauss.pipesMeanOr(false);
+  }
+});
