@@ -310,6 +310,7 @@ test("what KILL SESSION calls is asked only where it is needed, and in the one w
     terminateSession: false,
     cancelSession: false,
     lockTags: false,
+    walSenders: true,
     emptyIsNull: true,
     killSession: "pg_terminate_backend",
   });

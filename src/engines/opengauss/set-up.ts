@@ -35,6 +35,8 @@ const productSql = `select /* lockwarden:product */
 
 const lockTagsSql = `select /* lockwarden:product */ l.locktag, s.block_sessionid
     from pg_catalog.pg_locks as l, pg_catalog.pg_thread_wait_status as s limit 0`;
+const walSendersSql = `select /* lockwarden:product */ pg_catalog.count(w.pid)
+    from pg_catalog.pg_stat_get_wal_senders() as w where w.pid = 1::int8`;
 const deploymentSql = "select /* lockwarden:product */ pg_catalog.gs_deployment() as deployment";
 const killSql = "alter system kill session '1,1'";
 
@@ -120,6 +122,7 @@ async function readProduct(wire: Wire, { killWith, ...named }: Configured, signa
     terminateSession,
     cancelSession: count("cancel_session"),
     lockTags: await works(wire, lockTagsSql, signal),
+    walSenders: await works(wire, walSendersSql, signal),
     emptyIsNull: row["empty_is_null"] === "t",
     // Asked only where it is the last way that is left, or the one that is wanted.
     killSession: terminateSession && killWith !== "kill-session" ? null : await readKillSession(wire, signal),

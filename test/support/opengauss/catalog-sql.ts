@@ -68,7 +68,7 @@ const threadsSql = rowsOf(
          a.state_change, coalesce(a.wait_event_type = 'Lock', false), null::text, a.state, 'default_pool'::name, 0::int8,
          replace(a.query, 'gauss.', ''), null::text, 0::int8, ''::text, a.pid
     from pg_catalog.pg_stat_activity as a left join gauss.seats() as s on s.port = a.client_port
-   where a.backend_type = 'client backend' and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
+   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
   union all
   select d.oid, d.datname, w.thread, w.thread, 10::oid, 'omm', w.name, null, null, null,
          pg_postmaster_start_time(), case when w.name = 'workload' then pg_postmaster_start_time() end,
@@ -77,6 +77,13 @@ const threadsSql = rowsOf(
          case when w.name = 'workload' then 'WLM fetch collect info from data nodes' end, null, 0, '', null
     from (values ${internalWorkers.map(([name, thread]) => `('${name}', ${thread}::int8)`).join(", ")}) as w(name, thread)
     join pg_database as d on d.datname = 'postgres'`,
+);
+
+/** What a role that is no administrator is shown of it. */
+const walSendersSql = rowsOf(
+  "gauss.pg_stat_get_wal_senders()",
+  "pid int8",
+  "select t.pid from pg_stat_get_wal_senders() as w join gauss.threads() as t on t.backend = w.pid",
 );
 
 const visibleSql = rowsOf(
@@ -232,6 +239,7 @@ export function catalogSql(catalog: Catalog): string {
     frontSql(catalog.file),
     threadsSql,
     visibleSql,
+    walSendersSql,
     lockTagSql,
     waitsSql,
     viewsSql(catalog.version, catalog.compatibility),
