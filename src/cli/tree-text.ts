@@ -141,7 +141,7 @@ function blockerLines({ node, waiters }: Root, forest: Forest, show: QueryText):
     ];
   }
   const head: Line = [red(handleOf(party)), `  ${who(party)}`];
-  const query = party.query === null ? null : show(party.query);
+  const query = show(party);
   const statement = plainText(query ?? "", longestQuery);
   const label = isIdle(party) ? "last statement" : "statement";
   const facts: Line = [guide, `${stateText(party)}, `, blocks];
@@ -193,7 +193,7 @@ function waiterSpans(branch: Branch, forest: Forest, { show }: TreeTextOptions):
   const blocks = forest.branches.has(waiter) && session !== null;
   const person = session === null ? "" : ` ${personText(session)}`;
   const since = wait.waitMs === null ? "" : ` ${spokenDuration(wait.waitMs)}`;
-  const query = session?.query == null ? null : show(session.query);
+  const query = session === null ? null : show(session);
   const statement = plainText(query ?? "", longestQuery);
   // What matters most comes first: a narrow terminal cuts the rest.
   return [

@@ -134,7 +134,8 @@ function sameState({ victim, guard, seen, evidence }: Anew, session: Session): b
   if (!guard.sinceState) return true;
   if (session.stateMs === null || judged.stateMs === null) return false;
   const sinceMs = Math.max(0, seen.atMs - Date.parse(evidence.at));
-  return session.stateMs >= judged.stateMs + sinceMs - roundingMs;
+  // However it is rounded, an age that goes on never becomes less.
+  return session.stateMs >= Math.max(judged.stateMs, judged.stateMs + sinceMs - roundingMs);
 }
 
 function sameLocks(anew: Anew): boolean {

@@ -38,7 +38,7 @@ const lockTagsSql = `select /* lockwarden:product */ l.locktag, s.block_sessioni
 const walSendersSql = `select /* lockwarden:product */ pg_catalog.count(w.pid)
     from pg_catalog.pg_stat_get_wal_senders() as w where w.pid = 1::int8`;
 const deploymentSql = "select /* lockwarden:product */ pg_catalog.gs_deployment() as deployment";
-const killSql = "alter system kill session '1,1'";
+const killSql = "alter system kill session '1,9223372036854775807'";
 
 // Whoever may not change a setting would fail the whole statement; what a server does not have is left out there.
 const settingsSql = `select /* lockwarden:session */
@@ -130,11 +130,15 @@ async function readProduct(wire: Wire, { killWith, ...named }: Configured, signa
 }
 
 /**
- * What ALTER SYSTEM KILL SESSION calls on this server: its column says. Two equal numbers name a thread, and none is called 1,
- * so nobody is hit; with the thread pool two small numbers that differ would be somebody's session.
+ * What ALTER SYSTEM KILL SESSION calls on this server: its column says. No thread is called 1 and no session has the highest
+ * of all numbers, so nobody is hit, whichever of the two it looks at. Where it looks at the thread, an ordinary user is
+ * refused, as nobody is there whom he might signal; by session he would only be told that there is none.
  */
 export async function readKillSession(wire: Pick<Wire, "query">, signal: AbortSignal): Promise<Product["killSession"]> {
-  const rows = await wire.query(killSql, [], signal).catch(ofServer);
+  const rows = await wire.query(killSql, [], signal).catch((error: unknown) => {
+    if (error instanceof pg.DatabaseError && error.code === "42501") return [{ pg_terminate_backend: null }];
+    return ofServer(error);
+  });
   const [column] = Object.keys(rows?.[0] ?? {});
   return column === "pg_terminate_session" || column === "pg_terminate_backend" ? column : null;
 }

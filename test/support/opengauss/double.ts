@@ -109,6 +109,7 @@ async function open(building: Building): Promise<OpenGaussDouble> {
     backend,
     stop: async () => {
       await listening.close();
+      book.close();
       await admin.end();
       await backend.stop();
     },
