@@ -97,7 +97,7 @@ const threadsSql = rowsOf("gauss.threads()", threadType, threadsQuery);
 const walSendersSql = rowsOf(
   "gauss.pg_stat_get_wal_senders()",
   "pid int8",
-  "select t.pid from pg_stat_get_wal_senders() as w join gauss.threads() as t on t.backend = w.pid",
+  "select s.pid from pg_stat_get_wal_senders() as w join gauss.seats() as s on s.backend = w.pid",
 );
 
 const visibleSql = rowsOf(
