@@ -86,7 +86,7 @@ const threadsQuery = (threadPool: boolean) => `
          case when not f.fresh then replace(a.query, 'gauss.', '') end, ''::text, 0::int8, ''::text, a.pid
     from pg_catalog.pg_stat_activity as a left join gauss.seats() as s on s.port = a.client_port
     cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
-   where a.backend_type = 'client backend' and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
+   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
   union all
   select d.oid, d.datname, w.thread, w.thread, 10::oid, 'omm', w.name, null, null, null,
          pg_postmaster_start_time(), case when w.name = 'workload' then pg_postmaster_start_time() end,
@@ -97,6 +97,12 @@ const threadsQuery = (threadPool: boolean) => `
     join pg_database as d on d.datname = 'postgres'`;
 
 const threadsSql = (threadPool: boolean) => rowsOf("gauss.threads()", threadType, threadsQuery(threadPool));
+
+const walSendersSql = rowsOf(
+  "gauss.pg_stat_get_wal_senders()",
+  "pid int8",
+  "select s.pid from pg_stat_get_wal_senders() as w join gauss.seats() as s on s.backend = w.pid",
+);
 
 const visibleSql = (threadPool: boolean) =>
   rowsOf(
@@ -268,6 +274,7 @@ export function catalogSql(catalog: Catalog): string {
     frontSql(catalog.file),
     threadsSql(threadPool),
     visibleSql(threadPool),
+    walSendersSql,
     lockTagSql,
     waitsSql,
     viewsSql(catalog.version, catalog.compatibility),
