@@ -15,18 +15,20 @@ import { rollbackPrepared } from "./rollback-prepared.ts";
 import { type GaussSetUp, setUpGauss } from "./set-up.ts";
 import { createReader } from "./snapshot.ts";
 import { survey } from "./survey.ts";
+import { keepThread } from "./thread.ts";
 import { hiddenSessions, hiddenText } from "./visibility.ts";
 
 export type Session = Opened & GaussSetUp;
 
 /**
- * Two sessions that stay open, as on PostgreSQL: this reader, and the actor in leader_database. The lock among daemons is
- * the actor's, and with a thread pool keeps it on a thread of its own, so that it can signal when all others are taken.
+ * Two sessions that stay open, as on PostgreSQL: this reader, and the actor in leader_database, which has the lock among
+ * daemons. With a thread pool both keep a thread, so that they can look and signal when all others are taken.
  */
 export async function linkOn(target: Target, reader: Session, signal: AbortSignal): Promise<Link> {
   try {
     const actor = await openActor(target, reader, signal);
     try {
+      if (reader.product.threadPool) for (const session of [reader, actor]) await keepThread(session, signal);
       await refusePooler(target, { reader, actor }, signal);
       return link(target, reader, actor);
     } catch (error) {
@@ -115,10 +117,10 @@ function link(target: Target, reader: Session, actor: Session): Link {
   /** Never to a server that was not judged, nor to one in recovery that nobody asked for, nor half blind. */
   const send = async (order: Order, signal: AbortSignal): Promise<Sent> => {
     if (order.evidence.serverId !== serverId) return { kind: "changed" };
-    if (!acts) return { kind: "denied", error: inRecovery };
+    if (!acts) return { kind: "denied", error: inRecovery, unsent: true };
     if ((await whatChanged(signal)) !== null) return { kind: "changed" };
     const hidden = await hiddenSessions(reader, signal);
-    if (hidden.length > 0) return { kind: "denied", error: blind(hidden, facts.role) };
+    if (hidden.length > 0) return { kind: "denied", error: blind(hidden, facts.role), unsent: true };
     return order.action === "rollback-prepared"
       ? await rollbackPrepared({ open: openOther, look }, order, signal)
       : await act(actor, order, { ...actor.product, killWith: target.kill_with }, signal);
@@ -155,7 +157,7 @@ function link(target: Target, reader: Session, actor: Session): Link {
 }
 
 function blind(hidden: readonly string[], role: string): string {
-  return `nothing was sent: ${hiddenText(hidden.length)} (${role}): alter its user to MONADMIN; see lockwarden check`;
+  return `${hiddenText(hidden.length)} (${role}): alter its user to MONADMIN; see lockwarden check`;
 }
 
 function capabilities(product: ActingProduct): Omit<Capabilities, "acts"> {
