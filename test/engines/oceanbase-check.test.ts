@@ -205,11 +205,15 @@ test("what the server says of itself is read as it is, and never guessed", () =>
   assert.equal(isBefore("4.2.0.9", [4, 2, 1]), true);
   assert.equal(isBefore("4.10", [4, 2, 1]), false);
   assert.equal(isBefore("unknown", [4, 2]), false);
+  assert.equal(isBefore("1.4.0.0 seekdb", [4, 2]), false);
 });
 
 test("global privileges are read from SHOW GRANTS, and those on single tables are none", () => {
   const rows = ["GRANT PROCESS, SUPER ON *.* TO 'lw'", "GRANT SELECT ON `oceanbase`.* TO 'lw'"];
   assert.deepEqual(globalPrivileges(rows.map((text) => ({ "GRANTS FOR LW@%": text }))), new Set(["PROCESS", "SUPER"]));
+  // A database's name grants nothing.
+  const trap = "GRANT SELECT ON `a, PROCESS ON *.* TO b`.* TO 'lw'";
+  assert.deepEqual(globalPrivileges([{ GRANTS: trap }]), new Set());
   assert.equal(globalPrivileges(null), null);
   assert.equal(globalPrivileges([]), null);
 });
