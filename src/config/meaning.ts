@@ -1,10 +1,10 @@
 import { shadows } from "../core/never-fires.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
+import { engineKeyFindings } from "./engine-keys.ts";
 import { didYouMean, either, type Finding, type Path, renderValue } from "./mistake.ts";
 import { probeWarnings } from "./probe-safety.ts";
 import { ruleSafety, type Safety } from "./rule-safety.ts";
 import { configSchema, type Rule, ruleSchema } from "./schema.ts";
-import { protocolOf } from "./target-url.ts";
 import { fieldAt, placeKey } from "./values.ts";
 
 /** null when a cron expression is fine, else `expected …, got …`. */
@@ -28,7 +28,7 @@ export function meaningFindings(meaning: Meaning): Safety {
     mistakes: [
       ...["targets", "rules", "channels"].flatMap((section) => nameFindings(meaning, section)),
       ...listAt(meaning.value, "targets").flatMap((target, index) => pollFindings(meaning, target, ["targets", index])),
-      ...listAt(meaning.value, "targets").flatMap((target, index) => killWithFindings(target, ["targets", index])),
+      ...listAt(meaning.value, "targets").flatMap((target, index) => engineKeyFindings(target, ["targets", index])),
       ...rules.flatMap(({ mistakes }) => mistakes),
     ],
     warnings: [
@@ -112,15 +112,6 @@ function pollForm(ms: number | null, got: string): string {
   return ms === null
     ? `expected ${form}, got ${got}`
     : `expected at least ${formatDuration(shortestPollMs)}, got ${got}`;
-}
-
-/** Elsewhere there is one way only, and this key would say something that is not so. */
-function killWithFindings(target: unknown, path: Path): readonly Finding[] {
-  const [engine, url] = [fieldAt(target, "engine"), fieldAt(target, "url")];
-  const other = protocolOf({ engine, url }) === "oceanbase" ? "oceanbase" : engine === "postgres" ? engine : null;
-  if (other === null || fieldAt(target, "kill_with") === undefined) return [];
-  const text = `expected kill_with only where engine is opengauss or gaussdb, got it beside ${other}: leave it out`;
-  return [{ path: [...path, "kill_with"], at: "key", text }];
 }
 
 /** observe anywhere wins, so enforce below it does nothing. */

@@ -6,6 +6,7 @@ import { foreseen } from "./explain-hours.ts";
 import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
 import type { Basis, Explanation, Person, RuleExplanation, Scope, SessionExplanation } from "./explanation.ts";
 import { groupBy } from "./group-by.ts";
+import { readHandle } from "./handle.ts";
 import { type Cooldown, type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import { victimOf } from "./lazy-decision.ts";
@@ -226,7 +227,10 @@ function ageOf(one: Session | Prepared): number {
 
 function isNamed(one: Session | Prepared, asked: string): boolean {
   if (one.kind === "prepared") return one.gid === asked;
-  return one.pid === asked || handleOf(one) === asked.replaceAll(/\s/g, "");
+  if (one.pid === asked || handleOf(one) === asked.replaceAll(/\s/g, "")) return true;
+  // Named by one id: what is written after it, the vendor reserves.
+  const read = one.handle === undefined ? null : readHandle(asked);
+  return read !== null && read.kind !== "wrong" && read.pid === one.handle;
 }
 
 function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"], "behind" | "busy"> {
@@ -238,11 +242,12 @@ function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"]
 
 /** What holds back every act on the target, and the successors of the last ones. */
 function hindrancesOf({ snapshot, history, circumstances }: Question): Explanation["hindrances"] {
-  const { mode, paused, leader, journalled, limits, atMs } = circumstances;
+  const { mode, barred = null, paused, leader, journalled, limits, atMs } = circumstances;
   const memory = onServer(history, snapshot.serverId);
   const { acts, cooldowns } = memory;
   const switches: readonly [boolean, string, string][] = [
-    [mode === "observe", "observe", "mode is observe: nothing is signalled"],
+    [barred !== null, "barred", `nothing is signalled: ${barred}`],
+    [mode === "observe" && barred === null, "observe", "mode is observe: nothing is signalled"],
     [paused, "paused", "paused by hand: nothing is signalled"],
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],

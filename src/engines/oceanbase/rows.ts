@@ -166,7 +166,7 @@ function roleOf(row: Row, { server, ours }: Context): Pick<Session, "role" | "ba
     readId(row["TRANS_ID"]) !== null
   )
     return internal(`a session whose transaction is ending (${state})`);
-  return { role: "client", backendType: "client" };
+  return { role: "client", backendType: "client backend" };
 }
 
 function isOwn(id: string, row: Row, { own, server, ours }: Context): boolean {

@@ -100,7 +100,7 @@ export async function setUpGauss(
     sessionId,
     direct: "localPort" in stream && row["client_port"] === String(stream.localPort),
     versionNumber: Number(row["version_number"]),
-    facts: readServer(row, named, stream instanceof TLSSocket),
+    facts: readServer(row, product, stream instanceof TLSSocket),
   };
 }
 
@@ -165,10 +165,11 @@ function refuseDistributed({ name, version }: Named, [row]: readonly Row[]): voi
   });
 }
 
-function readServer(row: Row, { name, version }: Named, encrypted: boolean): Server {
+function readServer(row: Row, { name, version, threadPool }: Product, encrypted: boolean): Server {
   return {
     engine: name.toLowerCase(),
-    version,
+    // With the pool a pid is that of a thread which serves many sessions: whoever reads a handle is to know.
+    version: `${version} (thread pool ${threadPool ? "on" : "off"})`,
     role: row["role"] ?? "",
     database: row["database"] ?? "",
     recovery: row["recovery"] === "t",
