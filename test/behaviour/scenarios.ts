@@ -190,8 +190,10 @@ const scenarios: Readonly<Record<string, (scene: Scene, t: Parameters<typeof mai
     const one = await stuck(scene, 7);
     const two = await stuck(scene, 8);
     const limits = "limits: {per_tick: 1, per_minute: 1}";
-    const here = await place(configOf(scene, { rules: ruleOn(scene, "app"), more: limits }));
-    const decisions = await decided(here, 2);
+    const rules = ruleOn(scene, "app");
+    // One alone would be ended, and never be in one look with the other.
+    await decided(await place(configOf(scene, { rules, mode: "observe" })), 2);
+    const decisions = await decided(await place(configOf(scene, { rules, more: limits })), 2);
     assert.deepEqual(
       decisions.map(({ decision, by, outcome }) => `${decision} ${by ?? outcome}`),
       ["act released", "spare limit"],

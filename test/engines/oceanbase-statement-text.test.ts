@@ -20,7 +20,7 @@ const statements = {
     ["select q'[it's secret]' from dual", "select ? from dual"],
     ["select nQ'!secret's!', 'x\\' from \"Order\"", "select …"],
     [`select q'<secret" cut o`, "select …"],
-    ["select 'sec''ret' from \"Or'der\" where faq = 1", 'select ? from "Or\'der" where faq = ?'],
+    ["select 'sec''ret' from \"Or'der\" where faq = 1", "select ? from ? where faq = ?"],
     ["update t set a = 1 -- q'[secret", "update t set a = ?"],
   ],
 } as const;

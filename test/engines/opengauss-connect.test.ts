@@ -163,10 +163,7 @@ for (const double of doubles) {
     const denied = await blind.act(order, patience());
     assert.equal(denied.kind, "denied");
     assert.ok(denied.kind === "denied" && denied.unsent === true);
-    assert.match(
-      denied.error,
-      /^1 session has locks and cannot be seen by this role/,
-    );
+    assert.match(denied.error, /^1 session has locks and cannot be seen by this role/);
     assert.equal(double.signalled.length, before);
     assert.deepEqual(
       await sighted.act({ ...order, evidence: { ...order.evidence, serverId: "another" } }, patience()),

@@ -48,8 +48,8 @@ const postgres = await server();
 for (const double of [gauss, shop])
   await double.createUser({ name: "lockwarden", monadmin: true, signalBackend: true, auth: "sha256" });
 
-async function refusal(url: string, engine: Target["engine"]): Promise<LinkLost> {
-  const asked = target(url, engine === undefined ? {} : { engine });
+async function refusal(url: string, engine: Target["engine"], more: Partial<Target> = {}): Promise<LinkLost> {
+  const asked = target(url, { ...(engine === undefined ? {} : { engine }), ...more });
   const error: unknown = await recognised(asked)
     .connect(asked, patience())
     .then(
@@ -69,7 +69,11 @@ async function answered(url: string, engine: Target["engine"]): Promise<string> 
 
 test("a target without an engine connects to whatever is there, and one with an engine to that only", async () => {
   const urls = { opengauss: gauss.url("lockwarden"), gaussdb: shop.url("lockwarden"), postgres: postgres.url() };
-  const names = { opengauss: /^opengauss 7\.0\.0-RC2 \(thread pool off\)$/, gaussdb: /^gaussdb 505\.2\.1\.SPC0600 \(/, postgres: /^postgres \d/ };
+  const names = {
+    opengauss: /^opengauss 7\.0\.0-RC2 \(thread pool off\)$/,
+    gaussdb: /^gaussdb 505\.2\.1\.SPC0600 \(/,
+    postgres: /^postgres \d/,
+  };
   for (const there of ["opengauss", "gaussdb", "postgres"] as const) {
     for (const engine of [undefined, there])
       assert.match(await answered(urls[there], engine), new RegExp(names[there]));
@@ -85,14 +89,15 @@ test("a target without an engine connects to whatever is there, and one with an 
   }
 });
 
-test("kill_with on a server that turns out to be none of theirs is refused before anything is asked", async () => {
-  const link = recognised({}).connect(target(postgres.url(), { kill_with: "kill-session" }), patience());
-  await assert.rejects(link, (error) => {
-    assert.ok(error instanceof LinkLost && error.kind === "refused");
-    assert.match(error.message, /: the target says kill_with: kill-session, and the server is PostgreSQL \S+$/);
-    assert.match(error.hint ?? "", /^leave kill_with out: it is for openGauss and GaussDB only/);
-    return true;
-  });
+test("kill_with is not passed over in silence where the server is PostgreSQL: it is refused, with the way out", async () => {
+  for (const engine of [undefined, "postgres"] as const) {
+    const { kind, message, hint } = await refusal(postgres.url(), engine, { kill_with: "kill-session" });
+    assert.equal(kind, "refused");
+    assert.match(message, /says kill_with: kill-session, and PostgreSQL \S+ has no such statement$/);
+    assert.match(hint ?? "", /^leave kill_with out/);
+  }
+  const guarded = target(postgres.url(), { kill_with: "guarded" });
+  await (await recognised(guarded).connect(guarded, patience())).close();
 });
 
 test("a data warehouse, an unknown relative and a distributed GaussDB are refused with the reason", async () => {

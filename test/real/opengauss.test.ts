@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import pg from "pg";
-import { loginConnection } from "../../src/engines/opengauss/login-connection.ts";
 import { engineFor } from "../../src/engines/registry.ts";
 import { eventually } from "../support/eventually.ts";
 import { patience, target } from "../support/targets.ts";
@@ -17,6 +15,7 @@ import {
   sessionAt,
   waitAt,
 } from "./look.ts";
+import { sessionAs } from "./opengauss-session.ts";
 
 // On a real server, by address: LOCKWARDEN_TEST_OPENGAUSS=postgres://USER:PASSWORD@HOST:PORT/DATABASE, a user with what
 // `lockwarden grants` prints (MONADMIN and gs_role_signal_backend). The sessions that block and wait are those of
@@ -39,33 +38,10 @@ type Person = Readonly<{
 }>;
 
 async function person(): Promise<Person> {
-  const { hostname, port, username, password, pathname } = new URL(appUrl);
-  const read = () => Promise.resolve(decodeURIComponent(password));
-  const config: pg.ClientConfig & Readonly<{ connection: pg.Connection }> = {
-    host: hostname,
-    port: Number(port || "5432"),
-    user: decodeURIComponent(username),
-    database: decodeURIComponent(pathname.slice(1)) || "postgres",
-    password: read,
-    application_name: "app",
-    types: { getTypeParser: () => (value: string) => value },
-    connection: loginConnection({}, read),
-  };
-  const client = new pg.Client(config);
-  let ended = false;
-  client.on("error", () => (ended = true));
-  client.on("end", () => (ended = true));
-  await client.connect();
-  const run = async (sql: string) => {
-    const answer = await client.query<Record<string, string | null>>(sql);
-    return answer.rows;
-  };
-  const [own] = await run("select pg_catalog.pg_current_sessid()::text as id");
-  const end = async () => {
-    if (!ended) await client.end().catch(() => undefined);
-  };
+  const { rows, isEnded, end } = await sessionAs(appUrl, "app");
   closing.push(end);
-  return { key: own?.["id"] ?? "", run, isEnded: () => ended, end };
+  const [own] = await rows("select pg_catalog.pg_current_sessid()::text as id");
+  return { key: own?.["id"] ?? "", run: rows, isEnded, end };
 }
 
 if (url === "")
