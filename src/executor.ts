@@ -252,7 +252,11 @@ function outcomeOf(decision: ActDecision, sent: Sent, proof: Proof | null, tookM
       if (isByHand(decision)) return { ...none, kind: "changed", text: handText.changed(action) };
       return { ...none, kind: "changed", text: "it is no longer what was judged; nothing was sent" };
     case "denied":
-      return { ...none, kind: "denied", text: `the server refused: ${sent.error}` };
+      return {
+        ...none,
+        kind: "denied",
+        text: `${sent.unsent === true ? "nothing was sent" : "the server refused"}: ${sent.error}`,
+      };
     case "failed":
       return { ...none, kind: "failed", text: `the server could not: ${sent.error}` };
     case "sent":

@@ -10,7 +10,7 @@ import type {
 } from "../core/explanation.ts";
 import { plainText } from "../core/plain-text.ts";
 import { handleOf, type Ms, type Text } from "../core/session.ts";
-import { spokenDuration } from "../core/spoken-duration.ts";
+import { spokenDuration, spokenWait } from "../core/spoken-duration.ts";
 import { behindText, few, waitingText } from "../core/standing.ts";
 import { unreachable } from "../core/unreachable.ts";
 import { wrap } from "./wrap.ts";
@@ -39,7 +39,10 @@ export function explanationLines(explanation: Explanation, { columns, detailed }
   ];
   const blocks = sessions.map((session) => ["", ...sessionLines(session, { columns, detailed, basis })]);
   const rest = restText(explanation);
-  const whom = sessions.some(({ who }) => who.kind === "prepared") ? "with a PID or a gid" : "PID";
+  const prepared = sessions.some(({ who }) => who.kind === "prepared");
+  // Some servers name a session by an id of its own, and show no process.
+  const word = sessions.some(({ who }) => who.kind === "session" && who.handle !== undefined) ? "SESSION" : "PID";
+  const whom = prepared ? `with a ${word} or a gid` : word;
   const hint =
     detailed || sessions.length === 0 ? [] : say(`lockwarden explain ${whom} says it condition by condition`, "");
   const foot = [...(rest === "" ? [] : say(rest, "")), ...hint];
@@ -105,7 +108,8 @@ function stateText({ state, stateMs, transaction, transactionMs, hasWritten }: P
 export function standingText(standing: Standing): string {
   const { kind, blocks, relation, blocksMs } = standing;
   const where = relation === null ? "" : ` on ${plainText(relation, longestName)}`;
-  const since = blocksMs === null ? "" : `, for ${spokenDuration(blocksMs)}`;
+  const blocked = spokenWait(blocksMs);
+  const since = blocked === null ? "" : `, for ${blocked}`;
   const blocking = blocks === 0 ? "blocks nobody" : `blocks ${count(blocks, "session")}${where}${since}`;
   switch (kind) {
     case "free":
@@ -125,7 +129,8 @@ export function standingText(standing: Standing): string {
 function waitText(standing: Standing): string {
   const [wait] = standing.waits;
   if (wait === undefined) return waitingText(standing);
-  const since = wait.waitMs === null ? "" : ` for ${spokenDuration(wait.waitMs)}`;
+  const waited = spokenWait(wait.waitMs);
+  const since = waited === null ? "" : ` for ${waited}`;
   const deadlock = standing.kind === "cycle" ? ", in a deadlock" : "";
   return plainText(`waits for ${lockText(wait)}${since}, ${behindText(standing)}${deadlock}`, longestText);
 }

@@ -24,7 +24,8 @@ export const explain: CommandSpec = {
   arguments: [
     {
       name: "[pid]",
-      describe: "only this one, with every condition; PID, PID,SESSIONID or the gid of a prepared transaction",
+      describe:
+        "only this one, with every condition; a session as this command lists it, its PID alone, or the gid of a prepared transaction",
     },
   ],
   options: [
@@ -120,7 +121,7 @@ function exitCodeOf(targets: readonly TargetExplanation[], { scope, output }: Om
   const what = `no session or prepared transaction ${JSON.stringify(scope.session)} on ${names}`;
   const why = /^\d+(?:,|$)/u.test(scope.session)
     ? ": it has ended, or is a process of the server's own, which no rule is about"
-    : "; expected PID, PID,SESSIONID or the gid of a prepared transaction, as lockwarden explain lists them";
+    : "; expected a session or the gid of a prepared transaction, as lockwarden explain lists them";
   output.err(quietText(`lockwarden explain: ${what}${why}`));
   return exitCodes.failed;
 }

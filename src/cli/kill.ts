@@ -1,4 +1,4 @@
-import { readStatement } from "../core/handle.ts";
+import { readStatement } from "../core/statement.ts";
 import { quietText } from "../daemon/log-line.ts";
 import { byHand, handOptions } from "./by-hand.ts";
 import type { CommandSpec } from "./command.ts";
@@ -37,7 +37,7 @@ export const cancel: CommandSpec = {
 export const sql: CommandSpec = {
   name: "sql",
   summary:
-    "two statements on every engine: ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], SHOW [FULL] PROCESSLIST",
+    "the vendors' own statements, on every engine: ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], KILL [QUERY] ID, SHOW [FULL] PROCESSLIST",
   arguments: [{ name: "<statement>", describe: "one of them, in one argument" }],
   options: handOptions,
   config: true,
@@ -49,7 +49,6 @@ export const sql: CommandSpec = {
       return exitCodes.usage;
     }
     if (read.kind === "processes") return await processes(read.full, given, output);
-    const way = read.immediate ? "immediate" : "gentle";
-    return await byHand({ command: "sql", session: read.session, way, given, output });
+    return await byHand({ command: "sql", session: read.session, way: read.way, given, output });
   },
 };

@@ -93,8 +93,9 @@ function targetLines(one: StatusAnswer["targets"][number]): readonly string[] {
   return [`target ${target}: ${link}`, `  ${last}${next}`, `  ${plainText(sentence, 2_000)}`];
 }
 
-function rightText({ leader, enforces, unguarded }: StatusAnswer["targets"][number]): string {
+function rightText({ leader, enforces, barred, unguarded }: StatusAnswer["targets"][number]): string {
   if (!leader) return "observes: another Lockwarden has the right to act";
+  if (barred !== null) return barred;
   if (!enforces) return "only observes: by its config no rule acts here";
   return unguarded === true
     ? "has the right to act, and checks just before a signal: this server cannot do both in one statement"

@@ -2,7 +2,7 @@ import { plainText } from "../core/plain-text.ts";
 import { relationText } from "../core/relation.ts";
 import { handleOf, isIdle, type NodeKey, type Session } from "../core/session.ts";
 import type { LockWait } from "../core/snapshot.ts";
-import { spokenDuration } from "../core/spoken-duration.ts";
+import { spokenDuration, spokenWait } from "../core/spoken-duration.ts";
 import { type Branch, type Forest, hiddenNode, type Root } from "../core/tree.ts";
 import { unreachable } from "../core/unreachable.ts";
 import type { QueryText } from "../query-text.ts";
@@ -47,7 +47,8 @@ function headerLine(forest: Forest): Line {
     return [head, server, `nobody ${gaps.length > 0 ? "that can be seen " : ""}waits for a lock`];
   }
   const wait = forest.waiters === 1 ? "waits" : "wait";
-  const since = forest.longestMs === null ? "" : `, the longest for ${spokenDuration(forest.longestMs)}`;
+  const longest = spokenWait(forest.longestMs);
+  const since = longest === null ? "" : `, the longest for ${longest}`;
   return [head, server, { style: "yellow", text: `${sessions(forest.waiters)} ${wait} for a lock${since}` }];
 }
 
@@ -141,7 +142,7 @@ function blockerLines({ node, waiters }: Root, forest: Forest, show: QueryText):
     ];
   }
   const head: Line = [red(handleOf(party)), `  ${who(party)}`];
-  const query = party.query === null ? null : show(party.query);
+  const query = show(party);
   const statement = plainText(query ?? "", longestQuery);
   const label = isIdle(party) ? "last statement" : "statement";
   const facts: Line = [guide, `${stateText(party)}, `, blocks];
@@ -192,8 +193,9 @@ function waiterSpans(branch: Branch, forest: Forest, { show }: TreeTextOptions):
   // Whoever blocks others may be the one to end: its handle is what the server's log and the commands call it.
   const blocks = forest.branches.has(waiter) && session !== null;
   const person = session === null ? "" : ` ${personText(session)}`;
-  const since = wait.waitMs === null ? "" : ` ${spokenDuration(wait.waitMs)}`;
-  const query = session?.query == null ? null : show(session.query);
+  const query = session === null ? null : show(session);
+  const waited = spokenWait(wait.waitMs);
+  const since = waited === null ? "" : ` ${waited}`;
   const statement = plainText(query ?? "", longestQuery);
   // What matters most comes first: a narrow terminal cuts the rest.
   return [

@@ -1,5 +1,6 @@
 import { shadows } from "../core/never-fires.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
+import { engineKeyFindings } from "./engine-keys.ts";
 import { didYouMean, either, type Finding, type Path, renderValue } from "./mistake.ts";
 import { probeWarnings } from "./probe-safety.ts";
 import { ruleSafety, type Safety } from "./rule-safety.ts";
@@ -27,6 +28,7 @@ export function meaningFindings(meaning: Meaning): Safety {
     mistakes: [
       ...["targets", "rules", "channels"].flatMap((section) => nameFindings(meaning, section)),
       ...listAt(meaning.value, "targets").flatMap((target, index) => pollFindings(meaning, target, ["targets", index])),
+      ...listAt(meaning.value, "targets").flatMap((target, index) => engineKeyFindings(target, ["targets", index])),
       ...rules.flatMap(({ mistakes }) => mistakes),
     ],
     warnings: [

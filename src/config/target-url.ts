@@ -10,6 +10,11 @@ export function protocolOf({ engine, url }: Readonly<{ engine?: unknown; url?: u
   return engine === "oceanbase" ? "oceanbase" : "postgres";
 }
 
+const ofPostgres: ReadonlySet<unknown> = new Set(["postgres", "opengauss", "gaussdb"]);
+
+const notMysql = (got: string) =>
+  `expected engine: oceanbase beside a mysql:// URL, got ${got} engine: MySQL and MariaDB themselves are not supported`;
+
 /** What is wrong with the url of a target that names this engine, or none; an empty list: nothing. */
 export function targetUrlMistakes(engine: unknown): (url: string) => readonly string[] {
   return (url) => {
@@ -23,10 +28,10 @@ export function targetUrlMistakes(engine: unknown): (url: string) => readonly st
         : oceanbaseUrlMistakes(url);
     }
     if (!ofMysql) return postgresUrlMistakes(url);
+    // What `engine` says is wrong itself, and said so.
+    if (engine !== undefined && !ofPostgres.has(engine)) return scheme === "oceanbase" ? [] : [notMysql("another")];
     return engine === undefined
-      ? [
-          "expected engine: oceanbase beside a mysql:// URL, got no engine: MySQL and MariaDB themselves are not supported",
-        ]
+      ? [notMysql("no")]
       : [`expected a postgres:// URL, as engine says, got ${scheme}://: engine: oceanbase goes with it`];
   };
 }

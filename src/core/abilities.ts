@@ -9,7 +9,6 @@ export type Abilities = Readonly<{
   rollbackPrepared: boolean;
   waitAge: boolean;
   transactionAge: boolean;
-  lease: boolean;
 }>;
 
 /** The steps that cannot be taken there. */
@@ -41,16 +40,19 @@ export function abilityDoubts(rules: readonly Rule[], abilities: Abilities): rea
 /** What is no flaw of a rule, but should be known before it acts. */
 export function abilityNotes(rules: readonly Rule[], abilities: Abilities): readonly string[] {
   const counts = rules.some(({ match }) => match.blocks?.for !== undefined || match.waits?.for !== undefined);
-  return [
-    ...(abilities.atomicGuard ? [] : [unguardedText]),
-    ...(abilities.lease ? [] : [leaselessText]),
-    ...(abilities.waitAge || !counts ? [] : [waitAgeText]),
-  ];
+  return [...(abilities.atomicGuard ? [] : [unguardedText]), ...(abilities.waitAge || !counts ? [] : [waitAgeText])];
 }
 
 export const unguardedText =
   "this server cannot check and signal in one statement: Lockwarden checks right before the signal, a short gap remains, " +
   "and journal and notices say so of every act";
+
+/** Why nobody is signalled on a server where acting was asked for. */
+export function barredText(recovery: boolean): string {
+  return recovery
+    ? "this server is a standby, where Lockwarden only observes: what is stuck is on the primary"
+    : "signals cannot be sent safely to this target, so Lockwarden only observes it: lockwarden check says why";
+}
 
 export const leaselessText = "this server has no lock by which several Lockwardens agree who acts: run only one for it";
 

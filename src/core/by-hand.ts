@@ -5,8 +5,8 @@ import type { Person, Standing } from "./explanation.ts";
 import { alwaysProtected, type Protection } from "./guards.ts";
 import { type Handle, handleForm } from "./handle.ts";
 import { incidentKey, sessionIdentity } from "./history.ts";
-import { handleOf, isIdle, type Session } from "./session.ts";
-import type { Snapshot } from "./snapshot.ts";
+import { handleOf, isIdle, type Session, type Statement } from "./session.ts";
+import { type Snapshot, serverText } from "./snapshot.ts";
 import { few, namesIn, standingOf } from "./standing.ts";
 import { unreachable } from "./unreachable.ts";
 import { type WaitGraph, waitGraph } from "./wait-graph.ts";
@@ -40,7 +40,7 @@ export type Sighting =
   | Readonly<{ kind: "refused" | "idle"; text: string; picture: Picture }>
   | Readonly<{ kind: "found"; picture: Picture; session: Session }>;
 
-export type Circumstances = Readonly<{ protection: Protection; show(query: string): string | null }>;
+export type Circumstances = Readonly<{ protection: Protection; show(session: Statement): string | null }>;
 
 const mostNamed = 5;
 const mostKept = 100;
@@ -187,6 +187,7 @@ export function handDecision(
     evidence: {
       at: snapshot.at,
       serverId: snapshot.serverId,
+      server: serverText(snapshot),
       victim: session,
       holds: (snapshot.holds ?? []).filter(({ holder }) => holder === session.key).slice(0, mostKept),
       waits: behind.map(({ wait }) => wait),

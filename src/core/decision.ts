@@ -8,6 +8,8 @@ export type Signal = Exclude<Action, "notify">;
 export type Evidence = Readonly<{
   at: string;
   serverId: string;
+  /** Which product of which version answered, for people; an older journal does not say. */
+  server?: string;
   victim: Session | Prepared;
   holds: readonly Hold[];
   /** The waits that the rule counted, in the order: nearest to the victim first; with `waits`, the victim's own. */
@@ -113,7 +115,9 @@ export type Sent =
   /** `unguarded`: why it could not be checked and sent in one statement; left out where it was. */
   | Readonly<{ kind: "sent"; unguarded?: string }>
   | Readonly<{ kind: "gone" | "changed" }>
-  | Readonly<{ kind: "denied" | "failed" | "uncertain"; error: string }>;
+  /** `unsent`: not the server refused; Lockwarden itself sends nothing there. */
+  | Readonly<{ kind: "denied"; error: string; unsent?: true }>
+  | Readonly<{ kind: "failed" | "uncertain"; error: string }>;
 
 /** A statement of the user's own that says whether the way is stuck; always rolled back. */
 export type Probe = Readonly<{

@@ -2,7 +2,7 @@ import type { Evidence, Guard, GuardEdge, Reason } from "./decision.ts";
 import { relationText } from "./relation.ts";
 import type { Finding } from "./rules.ts";
 import { isIdle, type NodeKey } from "./session.ts";
-import type { LockWait } from "./snapshot.ts";
+import { type LockWait, serverText } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind } from "./wait-graph.ts";
 
@@ -25,6 +25,7 @@ export function evidenceOf(finding: Finding): Evidence {
   return {
     at: snapshot.at,
     serverId: snapshot.serverId,
+    server: serverText(snapshot),
     victim: subject.prepared ?? session,
     holds: (subject.locks?.of(session.key) ?? []).slice(0, mostHolds),
     waits: [...(own === null ? [] : [own]), ...counted.map(({ wait }) => wait)].map((wait) =>

@@ -6,6 +6,7 @@ import { foreseen } from "./explain-hours.ts";
 import { decidedOnly, explainRule, type Found } from "./explain-rule.ts";
 import type { Basis, Explanation, Person, RuleExplanation, Scope, SessionExplanation } from "./explanation.ts";
 import { groupBy } from "./group-by.ts";
+import { readHandle } from "./handle.ts";
 import { type Cooldown, type History, onServer, subjectKey } from "./history.ts";
 import { judge } from "./judge.ts";
 import { victimOf } from "./lazy-decision.ts";
@@ -13,7 +14,7 @@ import { limitText, overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
 import { standIn } from "./prepared.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
-import { handleOf, type NodeKey, type Prepared, type Session } from "./session.ts";
+import { handleOf, type NodeKey, type Prepared, type Session, type Statement } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { type NameOf, namesIn, neverText, standingOf } from "./standing.ts";
@@ -28,7 +29,7 @@ export type Question = Readonly<{
   basis: Basis;
   scope: Scope;
   /** A statement as it may be shown; null when it may not. */
-  show(query: string): string | null;
+  show(session: Statement): string | null;
 }>;
 
 /** So many are explained at once, unless all are asked for. */
@@ -166,7 +167,7 @@ function decidedRule(rule: CompiledRule, node: NodeKey, { decisions, circumstanc
 /** A session for people and programs, its statement as it may be shown. */
 export function personOf(session: Session, show: Question["show"]): Person {
   const { kind, pid, sessionId, handle, user, database, application, client } = session;
-  const { backendType, state, stateMs, query } = session;
+  const { backendType, state, stateMs } = session;
   const { transaction } = session;
   const open = transaction.kind === "open" ? transaction : null;
   return {
@@ -181,7 +182,7 @@ export function personOf(session: Session, show: Question["show"]): Person {
     backendType,
     state,
     stateMs,
-    query: query === null ? null : show(query),
+    query: show(session),
     transaction: transaction.kind,
     transactionMs: open?.ageMs ?? null,
     hasWritten: open === null ? null : open.writeId !== null,
@@ -226,7 +227,10 @@ function ageOf(one: Session | Prepared): number {
 
 function isNamed(one: Session | Prepared, asked: string): boolean {
   if (one.kind === "prepared") return one.gid === asked;
-  return one.pid === asked || handleOf(one) === asked.replaceAll(/\s/g, "");
+  if (one.pid === asked || handleOf(one) === asked.replaceAll(/\s/g, "")) return true;
+  // Named by one id: what is written after it, the vendor reserves.
+  const read = one.handle === undefined ? null : readHandle(asked);
+  return read !== null && read.kind !== "wrong" && read.pid === one.handle;
 }
 
 function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"], "behind" | "busy"> {
@@ -238,11 +242,12 @@ function restOf(left: readonly (Session | Prepared)[]): Omit<Explanation["rest"]
 
 /** What holds back every act on the target, and the successors of the last ones. */
 function hindrancesOf({ snapshot, history, circumstances }: Question): Explanation["hindrances"] {
-  const { mode, paused, leader, journalled, limits, atMs } = circumstances;
+  const { mode, barred = null, paused, leader, journalled, limits, atMs } = circumstances;
   const memory = onServer(history, snapshot.serverId);
   const { acts, cooldowns } = memory;
   const switches: readonly [boolean, string, string][] = [
-    [mode === "observe", "observe", "mode is observe: nothing is signalled"],
+    [barred !== null, "barred", `nothing is signalled: ${barred}`],
+    [mode === "observe" && barred === null, "observe", "mode is observe: nothing is signalled"],
     [paused, "paused", "paused by hand: nothing is signalled"],
     [!leader, "follower", "another Lockwarden acts on this target: this one signals nothing"],
     [!journalled, "journal", "the journal cannot be written: nothing is signalled"],

@@ -19,19 +19,22 @@ const whole = new RegExp(
 const pair = new RegExp(`^${blanks}(0|[1-9][0-9]{0,19})${blanks},${blanks}(0|[1-9][0-9]{0,19})${blanks}$`);
 const longestShown = 80;
 /** No handle or statement that means anything is longer; among many blanks the search for an end takes the square of their number. */
-const longestRead = 1_000;
+export const longestRead = 1_000;
 
 export const handleForm = "'PID,SESSIONID' such as '4711,67a1b2c3.1267', as lockwarden tree and explain print it";
 
+const anyForm =
+  "a session as lockwarden tree and explain print it, such as '4711,67a1b2c3.1267', '139802072635136,143' or '3221487726'";
+
 export function readHandle(written: string): ReadHandle {
-  if (written.length > longestRead) return { kind: "wrong", text: `expected ${handleForm}, got ${shown(written)}` };
+  if (written.length > longestRead) return { kind: "wrong", text: `expected ${anyForm}, got ${shown(written)}` };
   const [, pid] = alone.exec(written) ?? [];
   if (pid !== undefined) return { kind: "alone", pid };
   const [, first, second] = pair.exec(written) ?? [];
   if (first !== undefined && second !== undefined) return { kind: "handle", pid: first, sessionId: second };
   const [, process, start, hex] = whole.exec(written) ?? [];
   if (process === undefined || start === undefined || hex === undefined)
-    return { kind: "wrong", text: `expected ${handleForm}, got ${shown(written)}` };
+    return { kind: "wrong", text: `expected ${anyForm}, got ${shown(written)}` };
   if (BigInt(`0x${hex}`) !== BigInt(process)) {
     const other = BigInt(`0x${hex}`).toString();
     const text = `expected a pid and a session id of the same process, got pid ${process} and ${start}.${hex}, which is of pid ${other}`;
@@ -40,25 +43,7 @@ export function readHandle(written: string): ReadHandle {
   return { kind: "handle", pid: process, sessionId: `${start}.${hex}`.toLowerCase() };
 }
 
-const statement =
-  /^[ \t\r\n]*alter[ \t\r\n]+system[ \t\r\n]+kill[ \t\r\n]+session[ \t\r\n]+'([^']*)'([ \t\r\n]+immediate)?[ \t\r\n]*;?[ \t\r\n]*$/i;
-
-const listing = /^[ \t\r\n]*show[ \t\r\n]+(full[ \t\r\n]+)?processlist[ \t\r\n]*;?[ \t\r\n]*$/i;
-
-export type ReadStatement =
-  | Readonly<{ kind: "kill"; session: string; immediate: boolean }>
-  | Readonly<{ kind: "processes"; full: boolean }>;
-
-/** The two statements that several vendors have for it; a text says what was expected. */
-export function readStatement(sql: string): ReadStatement | string {
-  const short = sql.length <= longestRead;
-  const [all, session, immediate] = short ? (statement.exec(sql) ?? []) : [];
-  if (all !== undefined && session !== undefined) return { kind: "kill", session, immediate: immediate !== undefined };
-  const [list, full] = short ? (listing.exec(sql) ?? []) : [];
-  if (list !== undefined) return { kind: "processes", full: full !== undefined };
-  return `expected ALTER SYSTEM KILL SESSION 'PID,SESSIONID' [IMMEDIATE], or SHOW [FULL] PROCESSLIST, and nothing else, got ${shown(sql)}`;
-}
-
-function shown(text: string): string {
+/** What somebody wrote, cut where it is long. */
+export function shown(text: string): string {
   return JSON.stringify(text.length > longestShown ? `${text.slice(0, longestShown)}…` : text);
 }

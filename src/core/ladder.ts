@@ -43,8 +43,8 @@ function nextAction(rule: Rule, step: number): Action {
   return next === undefined || typeof next === "object" ? "notify" : next;
 }
 
-/** What follows a step that only tells, for whoever is told. */
-export function nextText({ steps }: Pick<Rule, "steps">, step: number, acts: boolean): string {
+/** What follows a step that only tells, for whoever is told. `held`: why nothing will be done; null: it will be. */
+export function nextText({ steps }: Pick<Rule, "steps">, step: number, held: string | null): string {
   let waitMs = 0;
   for (const later of steps.slice(step + 1)) {
     if (typeof later === "object") waitMs += later.wait;
@@ -52,7 +52,7 @@ export function nextText({ steps }: Pick<Rule, "steps">, step: number, acts: boo
       const when = waitMs === 0 ? "At the next look" : `In ${spokenDuration(waitMs)}`;
       if (later === "notify") return `${when} you are told again, if it still matches then.`;
       const what = `${later}, if it still matches then`;
-      return acts ? `${when}: ${what}.` : `${when} it would be: ${what}; mode is observe, so nothing will be done.`;
+      return held === null ? `${when}: ${what}.` : `${when} it would be: ${what}; nothing will be done: ${held}.`;
     }
   }
   return "Nothing: this was the last step of the rule.";

@@ -22,6 +22,8 @@ export type Circumstances = Readonly<{
   config: string;
   /** Of the target: observe when the config or the target says so. */
   mode: Mode;
+  /** Why the mode is observe though the config says enforce: nobody may be signalled there; left out: nothing bars it. */
+  barred?: string | null;
   paused: boolean;
   leader: boolean;
   /** Intents can be written. */
@@ -218,10 +220,16 @@ function limited(limit: LimitCode, text: string): Hindrance {
   return { by: limit === "breaker" ? "breaker" : "limit", code: limit, text, limit };
 }
 
+function observed(barred: string | null): Hindrance {
+  return barred === null
+    ? { by: "observe", code: "observe", text: "mode is observe" }
+    : { by: "observe", code: "barred", text: barred };
+}
+
 function heldBack(finding: Finding, circumstances: Circumstances): Hindrance | null {
   const { rule } = finding.rule;
   if (circumstances.mode === "observe" || rule.mode === "observe")
-    return { by: "observe", code: "observe", text: "mode is observe" };
+    return observed(rule.mode === "observe" ? null : (circumstances.barred ?? null));
   if (circumstances.paused) return { by: "paused", code: "paused", text: "paused by hand" };
   if (!circumstances.leader)
     return { by: "follower", code: "follower", text: "another Lockwarden acts on this target" };

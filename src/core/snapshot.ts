@@ -35,6 +35,11 @@ export type LockWait = Readonly<{
   hiddenBlocker: boolean;
 }>;
 
+/** What answered, for people. */
+export function serverText({ engine, serverVersion }: Pick<Snapshot, "engine" | "serverVersion">): string {
+  return `${engine} ${serverVersion}`;
+}
+
 export type Snapshot = Readonly<{
   version: 1;
   target: string;

@@ -19,3 +19,11 @@ export function spokenDuration(ms: number): string {
   }
   return parts.join(" ");
 }
+
+/**
+ * How long a wait has lasted; null: not known. Where the server does not say when it began, the first look that sees it counts
+ * from that look on: nothing, which nobody is to take for the truth.
+ */
+export function spokenWait(ms: number | null): string | null {
+  return ms === null || ms === 0 ? null : spokenDuration(ms);
+}

@@ -3,7 +3,7 @@ import { incidentKey, subjectKey } from "./history.ts";
 import { relationText } from "./relation.ts";
 import type { CompiledRule } from "./rules.ts";
 import type { NodeKey, Prepared, Session } from "./session.ts";
-import type { Snapshot } from "./snapshot.ts";
+import { type Snapshot, serverText } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { Behind, WaitGraph } from "./wait-graph.ts";
 
@@ -83,6 +83,7 @@ export function spareUntouchables(
     evidence: {
       at: snapshot.at,
       serverId: snapshot.serverId,
+      server: serverText(snapshot),
       victim,
       holds: [],
       waits: counted.map(({ wait }) => wait),

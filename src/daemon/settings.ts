@@ -1,6 +1,6 @@
 import { parseDuration } from "../config/duration.ts";
 import type { Config, Mode, Target } from "../config/schema.ts";
-import { lackingSteps } from "../core/abilities.ts";
+import { barredText, lackingSteps } from "../core/abilities.ts";
 import type { Patterns } from "../core/condition.ts";
 import type { Signal } from "../core/decision.ts";
 import { compileProtection, type Protection } from "../core/guards.ts";
@@ -26,6 +26,8 @@ export type Settings = Readonly<{
   shortestThresholdMs: number;
   /** Steps that the server has no way to take; nothing is known of that before a connection. */
   cannot: readonly Signal[];
+  /** Why nobody is signalled on the server that was connected to, though the config asks for it; null: nothing bars it. */
+  barred: string | null;
 }>;
 
 /** Looking more often than this would be a load of its own. */
@@ -50,13 +52,18 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
     sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
     shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
     cannot: [],
+    barred: null,
   };
 }
 
-/** What holds on the server that was connected to: where nobody asked to act, what would be done is only told. */
-export function settingsOn(settings: Settings, { capabilities }: Pick<Link, "capabilities">): Settings {
+/** What holds on the server that was connected to: where nobody may be signalled, what would be done is only told. */
+export function settingsOn(
+  settings: Settings,
+  { capabilities, facts }: Pick<Link, "capabilities" | "facts">,
+): Settings {
   const there = { ...settings, cannot: lackingSteps(capabilities) };
-  return capabilities.acts ? there : { ...there, mode: "observe" };
+  if (capabilities.acts) return there;
+  return { ...there, mode: "observe", barred: settings.mode === "observe" ? null : barredText(facts.recovery) };
 }
 
 /** Whether anybody may be acted on by it. */

@@ -157,6 +157,7 @@ export function circumstancesOf(
   return {
     config: settings.digest,
     mode: settings.mode,
+    barred: settings.barred,
     paused,
     leader,
     journalled: journal.works(),
@@ -337,8 +338,9 @@ function publish(news: News, decision: Decision, outcome: Outcome | null, contex
   const { phase, text } = news;
   const about = { id: newId(), incident: decision.incident, phase, at, target: settings.target.name };
   const acts = settings.mode === "enforce" && rule?.mode !== "observe";
+  const held = acts ? null : ((rule?.mode === "observe" ? null : settings.barred) ?? "mode is observe");
   const isTold = decision.kind === "act" && decision.action === "notify" && rule !== undefined;
-  const details = isTold ? [{ title: "NEXT", lines: [nextText(rule, decision.step, acts)] }] : [];
+  const details = isTold ? [{ title: "NEXT", lines: [nextText(rule, decision.step, held)] }] : [];
   context.tell({ ...about, decision, outcome, text, ...(details.length > 0 && { details }) }, rule?.notify);
 }
 

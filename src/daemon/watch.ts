@@ -63,6 +63,8 @@ export type WatchState = Standing &
   Readonly<{
     /** Some rule may signal somebody here; who only observes does not ask for the right to act. */
     enforces: boolean;
+    /** Why nobody is signalled there, though the config says enforce; null: nothing bars it. */
+    barred: string | null;
     /** A signal is checked for just before, and not within its own statement. */
     unguarded?: true;
     /** Since the last look that succeeded; null: none has. */
@@ -96,7 +98,7 @@ const looksAgain = "looks succeed again";
 /** The loop of one target: connect, look when it is due, connect again when that fails. Only this loop catches everything. */
 export function watch(context: WatchContext): Watch {
   const { engine, log, pulse, absence, signal } = context;
-  let connection: Pick<Link, "capabilities"> | null = null;
+  let connection: Pick<Link, "capabilities" | "facts"> | null = null;
   const settings = (): Settings =>
     connection === null ? context.settings() : settingsOn(context.settings(), connection);
   const { name } = context.settings().target;
@@ -253,11 +255,12 @@ export function watch(context: WatchContext): Watch {
       connection = link;
       if (enforces(context.settings()) && !link.capabilities.acts) words.observedOnly(link.facts.recovery);
       if (enforces(settings()) && !link.capabilities.atomicGuard) words.unguarded();
-      const sentence = `connected to ${facts.version} as ${facts.role}`;
+      const server = `${facts.engine ?? engine.name} ${facts.version}`;
+      const sentence = `connected to ${server} as ${facts.role}`;
       // After a loss it is said when a look succeeds, too: whoever lets us in and answers nothing is not back.
       if (absence.isAway()) back = sentence;
       else log.info({ target: name, ...facts }, sentence);
-      state = { ...state, connected: true, server: facts.version };
+      state = { ...state, connected: true, server };
       memory.history = afterReconnect(memory.history);
       connections++;
       await context.recover(link, signal);
@@ -331,6 +334,7 @@ export function watch(context: WatchContext): Watch {
       return {
         ...state,
         enforces: enforces(settings()),
+        barred: settings().barred,
         ...(connection?.capabilities.atomicGuard === false && { unguarded: true }),
         lookedAgoMs: lastLookAt === null ? null : performance.now() - lastLookAt,
         nextInMs: Number.isFinite(dueMs) ? Math.max(0, dueMs) : null,

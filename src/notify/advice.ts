@@ -12,7 +12,7 @@ export function deed(decision: Decision, outcome: Outcome | null): string {
     case "wait":
       return `Nothing yet: lockwarden will ${now} when it is due.`;
     case "spare":
-      return `Would have ${whole}; nothing was done. ${spared[decision.by]}`;
+      return `Would have ${whole}; nothing was done. ${isBarred(decision) ? barred : spared[decision.by]}`;
     default:
       return unreachable(decision);
   }
@@ -29,7 +29,7 @@ function done(action: Action, outcome: Outcome): string {
     case "changed":
       return `Nothing was sent: there was no need to ${now} any more.`;
     case "denied":
-      return `The server did not allow to ${now}.`;
+      return `Lockwarden may not ${now} there: nothing was done.`;
     case "failed":
       return `The attempt to ${now} failed.`;
     case "unknown":
@@ -45,6 +45,13 @@ const words: Readonly<Record<Action, readonly [now: string, whole: string]>> = {
   terminate: ["terminate the session", "terminated the session"],
   "rollback-prepared": ["roll back the prepared transaction", "rolled back the prepared transaction"],
 };
+/** The config says enforce, and the server, or the way to it, does not let anybody be signalled safely. */
+function isBarred({ reason }: Decision): boolean {
+  return reason.code === "barred";
+}
+
+const barred = "Lockwarden only observes this server.";
+
 const spared: Readonly<Record<SpareBy, string>> = {
   except: "The rule excepts this session.",
   protect: "This session is protected.",
@@ -78,6 +85,8 @@ export function advice(decision: Decision, outcome: Outcome | null, target: stri
     case "wait":
       return ["Nothing yet."];
     case "spare":
+      if (isBarred(decision))
+        return ["See why nothing is sent there: lockwarden check", ...byHand(decision.evidence.victim, "no")];
       return whenSpared(decision.by, decision.evidence.victim, byHand);
     default:
       return unreachable(decision);

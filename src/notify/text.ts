@@ -3,7 +3,7 @@ import type { Decision, Evidence } from "../core/decision.ts";
 import { plainText } from "../core/plain-text.ts";
 import { handleOf, type Ms, type Prepared, type Relation, type Session, type Text } from "../core/session.ts";
 import type { LockWait } from "../core/snapshot.ts";
-import { spokenDuration } from "../core/spoken-duration.ts";
+import { spokenDuration, spokenWait } from "../core/spoken-duration.ts";
 import { unreachable } from "../core/unreachable.ts";
 import { advice, deed } from "./advice.ts";
 import type { Notice } from "./channel.ts";
@@ -47,7 +47,8 @@ export function body(notice: Notice): string {
         lines.map((line) => plainText(line, longestSentence)),
       ),
     );
-  const place = notice.target === null ? "" : ` for target ${plainText(notice.target, longestName)}`;
+  const server = decision?.evidence.server === undefined ? "" : `, ${plainText(decision.evidence.server, longestName)}`;
+  const place = notice.target === null ? "" : ` for target ${plainText(notice.target, longestName)}${server}`;
   sections.push(`-- \nlockwarden${place}, on ${plainText(hostname(), longestName)}, ${plainText(notice.at, 40)}`);
   return `${sections.filter((text) => text !== "").join("\n\n")}\n`;
 }
@@ -57,7 +58,7 @@ function section(title: string, rows: readonly string[]): string {
 }
 
 function row(label: string, text: Text): string {
-  return `${label.padEnd(15)}${text === null || text === "" ? "unknown" : plainText(text, longestName)}`;
+  return `${label.padEnd(15)}${name(text)}`;
 }
 
 function victimRows(victim: Session | Prepared): string[] {
@@ -128,11 +129,12 @@ function waiterRow(waiter: Session, waits: readonly LockWait[]): string {
 }
 
 function waitText(wait: LockWait): string {
-  return `for ${ago(wait.waitMs)}, ${table(wait)}, ${plainText(`${wait.mode} ${wait.locktype}`, longestName)}`;
+  return `for ${spokenWait(wait.waitMs) ?? ago(null)}, ${table(wait)}, ${plainText(`${wait.mode} ${wait.locktype}`, longestName)}`;
 }
 
 function name(text: Text): string {
-  return text === null || text === "" ? "unknown" : plainText(text, longestName);
+  if (text === null) return "unknown";
+  return text === "" ? "no name" : plainText(text, longestName);
 }
 
 function table(wait: LockWait): string {

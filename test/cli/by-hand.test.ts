@@ -243,7 +243,10 @@ test("off a terminal nothing is done without --yes, and a pid alone or a malform
     ],
     [["kill", "999999999", "--yes"], /a pid alone .*; no client of app is process 999999999: it has ended/],
     [["kill", `${victim.handle}0`, "--yes"], /expected a pid and a session id of the same process, got pid \d+ and/],
-    [["kill", "nobody", "--yes"], /expected 'PID,SESSIONID' such as .*, got "nobody"\n$/],
+    [
+      ["kill", "nobody", "--yes"],
+      /expected a session as lockwarden tree and explain print it, such as .*, got "nobody"\n$/,
+    ],
     [["kill", victim.handle, "--yes", "--target", "other"], /--target: expected one of app, got "other"\n$/],
     [["kill"], /missing required argument/],
   ];

@@ -99,9 +99,16 @@ rules:
   ],
   [
     "a url of another kind",
+    `targets: [{name: app, url: "sqlite://u:${secret}@h/d"}]\n${rules}\n`,
+    [
+      '1:28 targets.0.url: expected postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full, got a URL that starts with "sqlite"',
+    ],
+  ],
+  [
+    "a url of MySQL without an engine",
     `targets: [{name: app, url: "mysql://u:${secret}@h/d"}]\n${rules}\n`,
     [
-      '1:28 targets.0.url: expected postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full, got a URL that starts with "mysql"',
+      "1:28 targets.0.url: expected engine: oceanbase beside a mysql:// URL, got no engine: MySQL and MariaDB themselves are not supported",
     ],
   ],
 ];
@@ -125,7 +132,7 @@ for (const [name, text, mistakes] of broken) {
 test("a secret in a file of its own never shows, whatever is wrong with it", async (t) => {
   const folder = await tempFolder(t);
   const file = join(folder, "lockwarden.yaml");
-  await writeFile(join(folder, "url"), `mysql://u:${secret}@h/d\n`);
+  await writeFile(join(folder, "url"), `sqlite://u:${secret}@h/d\n`);
   await writeFile(join(folder, "empty"), "\n");
   await mkdir(join(folder, "folder"));
   await writeFile(

@@ -86,6 +86,14 @@ const whole: readonly (readonly [string, string, readonly string[]])[] = [
     ['c:3:1 per_tick: expected a known key, got "per_tick"; it belongs under "limits"'],
   ],
   [
+    "a way to end sessions that only other servers have",
+    `targets: [{name: a, engine: postgres, url: postgres://u@h/d, kill_with: guarded}, {name: b, url: "oceanbase://u@t@h", kill_with: kill-session}, {name: c, engine: gaussdb, url: postgres://u@h/d, kill_with: kill-session}]\n${rules}\n`,
+    [
+      "c:1:73 targets.0.kill_with: expected kill_with only on a target of engine opengauss or gaussdb, got it on postgres: leave it out",
+      "c:1:130 targets.1.kill_with: expected kill_with only on a target of engine opengauss or gaussdb, got it on oceanbase: leave it out",
+    ],
+  ],
+  [
     "a key that is not there yet",
     `${good}digest: {}\n`,
     ['c:3:1 digest: expected nothing here: "digest" is not there yet'],

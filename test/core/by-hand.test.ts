@@ -3,9 +3,10 @@ import { test } from "node:test";
 import { type Asked, handDecision, sight, stepsOf } from "../../src/core/by-hand.ts";
 import { byHandRule, handEnd, handText, isByHand } from "../../src/core/by-hand-outcome.ts";
 import type { ActDecision, Proof } from "../../src/core/decision.ts";
-import { readHandle, readStatement } from "../../src/core/handle.ts";
-import type { Session } from "../../src/core/session.ts";
+import { readHandle } from "../../src/core/handle.ts";
+import type { Session, Statement } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
+import { readStatement } from "../../src/core/statement.ts";
 import { execute, openGate } from "../../src/executor.ts";
 import { circumstancesOf, judge } from "../support/judge.ts";
 import { mistakesOf } from "../support/load-text.ts";
@@ -14,7 +15,7 @@ import { snapshot } from "../support/snapshot.ts";
 const rule = { name: "r", match: { idle_for: "5s", blocks: { waiters: 1 } }, steps: ["terminate"] };
 const { config } = judge({ rules: [rule] });
 const { protection } = circumstancesOf(config);
-const show = (query: string) => query.toUpperCase();
+const show = ({ query }: Statement) => query?.toUpperCase() ?? null;
 
 const asked = (pid: number, more: Partial<Asked> = {}): Asked => ({
   pid: String(pid),
@@ -47,7 +48,10 @@ test("anything else is refused with what was expected", () => {
   for (const written of [...malformed, "4711,x.1267", "4711 67a1.1267", "'4711,67a1.1267'", "x".repeat(500)]) {
     const read = readHandle(written);
     assert.ok(read.kind === "wrong", written);
-    assert.match(read.text, /^expected 'PID,SESSIONID' such as '4711,67a1b2c3.1267', as lockwarden tree and explain/);
+    assert.match(
+      read.text,
+      /^expected a session as lockwarden tree and explain print it, such as '4711,67a1b2c3.1267',/,
+    );
     assert.ok(read.text.length < 250);
   }
   const other = readHandle("4711,67a1b2c3.1268");
@@ -58,13 +62,13 @@ test("anything else is refused with what was expected", () => {
 test("the kill statement of the vendors is read strictly: blanks, case and one semicolon are free", () => {
   const session = "4711, 67a1b2c3.1267";
   const gentle = [`ALTER SYSTEM KILL SESSION '${session}'`, `  alter\tsystem\nkill session  '${session}' ; `];
-  for (const sql of gentle) assert.deepEqual(readStatement(sql), { kind: "kill", session, immediate: false });
+  for (const sql of gentle) assert.deepEqual(readStatement(sql), { kind: "kill", session, way: "gentle" });
   const immediate = [
     `ALTER SYSTEM KILL SESSION '${session}' IMMEDIATE;`,
     `alter system kill session'${session}' Immediate`,
   ];
   for (const sql of [immediate[0] ?? ""])
-    assert.deepEqual(readStatement(sql), { kind: "kill", session, immediate: true });
+    assert.deepEqual(readStatement(sql), { kind: "kill", session, way: "immediate" });
   const wrong = [
     "",
     "select 1",

@@ -251,7 +251,7 @@ test("Lockwarden's own sessions, workers and the server's processes say why they
     [1, "it is one of Lockwarden's own sessions"],
     [2, "it is no client but walsender"],
     [3, "it is a parallel worker of 4, and judged as that one"],
-    [5, "its state and transaction do not show, as track_activities is off"],
+    [5, "its state and transaction do not show, as the server does not track them"],
   ] as const) {
     assert.ok(blockOf(text, pid).replace(/\n +/g, " ").includes(` never touched: ${why}`), text);
   }

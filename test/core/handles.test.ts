@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Asked, sight } from "../../src/core/by-hand.ts";
-import { readHandle, readStatement } from "../../src/core/handle.ts";
+import { readHandle } from "../../src/core/handle.ts";
 import { isIn, lineageKey, sessionIdentity, subjectKey } from "../../src/core/history.ts";
 import { processList, processTable } from "../../src/core/process-list.ts";
+import type { Statement } from "../../src/core/session.ts";
 import { handleOf, type Session, transactionKey } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { namesIn } from "../../src/core/standing.ts";
+import { readStatement } from "../../src/core/statement.ts";
 import { circumstancesOf, judge } from "../support/judge.ts";
 import { snapshot } from "../support/snapshot.ts";
 
@@ -16,7 +18,7 @@ const { config } = judge({
   rules: [{ name: "r", match: { idle_for: "5s", blocks: { waiters: 1 } }, steps: ["notify"] }],
 });
 const { protection } = circumstancesOf(config);
-const circumstances = { protection, show: (query: string) => query };
+const circumstances = { protection, show: ({ query }: Statement) => query };
 
 function look(...sessions: readonly Partial<Session>[]): Snapshot {
   const built = sessions.reduce((builder, more, at) => builder.session(at + 1, more), snapshot()).build();
@@ -124,6 +126,36 @@ test("SHOW PROCESSLIST is read as strictly as the kill", () => {
     assert.equal(typeof readStatement(sql), "string", sql);
 });
 
+test("what else people type against a stuck session means one session, or is refused", () => {
+  const kills: readonly (readonly [string, string, string])[] = [
+    ["KILL 3221487726", "3221487726", "immediate"],
+    ["kill connection\t'3221487726';", "3221487726", "immediate"],
+    ["KILL QUERY 3221487726", "3221487726", "cancel"],
+    ["select pg_terminate_session(139802072635136, 143);", `${thread},143`, "immediate"],
+    ["SELECT pg_catalog.pg_cancel_session ( 139802072635136,143 )", `${thread},143`, "cancel"],
+    ["select pg_terminate_backend(20407)", "20407", "immediate"],
+    ["select pg_cancel_backend(20407);", "20407", "cancel"],
+  ];
+  for (const [sql, session, way] of kills) assert.deepEqual(readStatement(sql), { kind: "kill", session, way }, sql);
+  // A pid alone says whom it may be, and sends nothing.
+  assert.equal(seen(look({ pid: "20407" }), "20407").kind, "unclear");
+  const refused = [
+    "KILL",
+    "KILL ALL 1",
+    "KILL 1, 2",
+    "KILL 1 OR 1=1",
+    "KILL QUERY",
+    "select pg_terminate_session(1)",
+    "select pg_terminate_session(pid, sessionid) from pg_stat_activity",
+    "select pg_terminate_backend(pid)",
+    "select pg_terminate_backend(1) from pg_locks",
+    "select other.pg_terminate_session(1, 2)",
+    "select pg_terminate_backend(1); select 1",
+  ];
+  for (const sql of refused)
+    assert.match(JSON.stringify(readStatement(sql)), /^"expected ALTER SYSTEM KILL SESSION .* or SHOW \[FULL\]/, sql);
+});
+
 test("the process list has the vendor's columns, an id that kill takes, and nothing that steers a terminal", () => {
   const here = look(
     {
@@ -138,7 +170,7 @@ test("the process list has the vendor's columns, an id that kill takes, and noth
     { ...offThread, user: null, database: null, client: null, stateMs: 93_500, query: "update t" },
     { key: "9", pid: "9", role: "internal" },
   );
-  const list = processList(here, (query) => query);
+  const list = processList(here, ({ query }) => query);
   assert.deepEqual(processTable(list, false), [
     "+------------+-----------+----------------+-----------+---------+------+--------+-----------------+",
     "| ID         | USER      | HOST           | DB        | COMMAND | TIME | STATE  | INFO            |",

@@ -7,7 +7,8 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import fc from "fast-check";
 import { request } from "../../src/control-socket.ts";
-import { readHandle, readStatement } from "../../src/core/handle.ts";
+import { readHandle } from "../../src/core/handle.ts";
+import { readStatement } from "../../src/core/statement.ts";
 import { NotRecorded, readLook } from "../../src/recorded-snapshot.ts";
 import { place } from "../support/lockwarden.ts";
 import { eventually } from "../support/servers.ts";
@@ -147,7 +148,7 @@ test("of a statement nothing but the one kill is read, whole: no word of it is l
         .replace(`'${read.session}'`, "?")
         .replaceAll(/[ \t\r\n]/g, "")
         .toLowerCase();
-      assert.equal(rest.replace(/;$/, ""), `altersystemkillsession?${read.immediate ? "immediate" : ""}`);
+      assert.equal(rest.replace(/;$/, ""), `altersystemkillsession?${read.way === "immediate" ? "immediate" : ""}`);
     }),
     { numRuns: runs, seed },
   );

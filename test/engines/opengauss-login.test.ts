@@ -165,6 +165,18 @@ test("ways to log in that cannot work are refused with the way out, and no word 
     ["short", message("R", 10, 2, salt.slice(2), token), /challenge cannot be read/, /something between/],
     ["no hex", message("R", 10, 2, "x".repeat(64), token, "00".repeat(32)), /cannot be read/, /something between/],
     ["empty", message("R", 10, Buffer.from([0])), /does not know/, /./],
+    // The driver would throw where nobody catches, look for an end for ever, or take it for a yes.
+    ["long", message("R", 99, Buffer.alloc(5_000)), /message of 5009 bytes cannot be read/, /something between/],
+    [
+      "endless",
+      Buffer.concat([Buffer.from("R"), Buffer.alloc(4, 0xff), Buffer.alloc(99)]),
+      /cannot be read/,
+      /between/,
+    ],
+    ["no code", Buffer.from([0x52, 0, 0, 0, 4, 0]), /message of 5 bytes cannot be read/, /something between/],
+    ["no end", message("R", 10, "SCRAM-SHA-256"), /message of 22 bytes cannot be read/, /something between/],
+    ["md5 without salt", message("R", 5), /message of 9 bytes cannot be read/, /something between/],
+    ["password and more", message("R", 3, "x"), /message of 10 bytes cannot be read/, /something between/],
   ];
   for (const [name, ask, said, hint] of table) {
     const error = await failure({ ask, reply: () => accepted });

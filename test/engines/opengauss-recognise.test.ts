@@ -48,8 +48,8 @@ const postgres = await server();
 for (const double of [gauss, shop])
   await double.createUser({ name: "lockwarden", monadmin: true, signalBackend: true, auth: "sha256" });
 
-async function refusal(url: string, engine: Target["engine"]): Promise<LinkLost> {
-  const asked = target(url, engine === undefined ? {} : { engine });
+async function refusal(url: string, engine: Target["engine"], more: Partial<Target> = {}): Promise<LinkLost> {
+  const asked = target(url, { ...(engine === undefined ? {} : { engine }), ...more });
   const error: unknown = await recognised(asked)
     .connect(asked, patience())
     .then(
@@ -69,7 +69,11 @@ async function answered(url: string, engine: Target["engine"]): Promise<string> 
 
 test("a target without an engine connects to whatever is there, and one with an engine to that only", async () => {
   const urls = { opengauss: gauss.url("lockwarden"), gaussdb: shop.url("lockwarden"), postgres: postgres.url() };
-  const names = { opengauss: "opengauss 7.0.0-RC2", gaussdb: "gaussdb 505.2.1.SPC0600", postgres: /^postgres \d/ };
+  const names = {
+    opengauss: /^opengauss 7\.0\.0-RC2 \(thread pool off\)$/,
+    gaussdb: /^gaussdb 505\.2\.1\.SPC0600 \(/,
+    postgres: /^postgres \d/,
+  };
   for (const there of ["opengauss", "gaussdb", "postgres"] as const) {
     for (const engine of [undefined, there])
       assert.match(await answered(urls[there], engine), new RegExp(names[there]));
@@ -83,6 +87,16 @@ test("a target without an engine connects to whatever is there, and one with an 
       assert.match(hint ?? "", new RegExp(`^leave engine out .*, write engine: ${there}, or correct the url$`));
     }
   }
+});
+
+test("kill_with on a server that turns out to be none of theirs is refused before anything is asked", async () => {
+  const link = recognised({}).connect(target(postgres.url(), { kill_with: "kill-session" }), patience());
+  await assert.rejects(link, (error) => {
+    assert.ok(error instanceof LinkLost && error.kind === "refused");
+    assert.match(error.message, /: the target says kill_with: kill-session, and the server is PostgreSQL \S+$/);
+    assert.match(error.hint ?? "", /^leave kill_with out: it is for openGauss and GaussDB only/);
+    return true;
+  });
 });
 
 test("a data warehouse, an unknown relative and a distributed GaussDB are refused with the reason", async () => {
@@ -111,4 +125,16 @@ test("a data warehouse, an unknown relative and a distributed GaussDB are refuse
   assert.match(hint ?? "", /a coordinator shows and ends only its own sessions/);
   await admin.query(distributed.replace("Distribute", "OpenSourceCentralized"));
   await admin.end();
+});
+
+test("where || joins no texts, all locks would have one name and everybody would block everybody: it is refused at connect", async () => {
+  gauss.pipesMeanOr(true);
+  try {
+    const { kind, message, hint } = await refusal(gauss.url("lockwarden"), "opengauss");
+    assert.equal(kind, "refused");
+    assert.match(message, /expected \|\| to join texts, got a session of openGauss 7\.0\.0-RC2 where it means or$/);
+    assert.match(hint ?? "", /pipes_as_concat/);
+  } finally {
+    gauss.pipesMeanOr(false);
+  }
 });

@@ -80,7 +80,7 @@ const outcomes: readonly (readonly [OutcomeKind, RegExp])[] = [
   ["gone", /Nothing was sent[^]*ended by itself[^]*WHAT TO DO\n {2}Nothing\./],
   ["changed", /Nothing was sent[^]*something else than what was judged/],
   ["survived", /has not let go[^]*NOT free[^]*A person has to look/],
-  ["denied", /did not allow[^]*NOT free[^]*lockwarden check/],
+  ["denied", /may not terminate[^]*NOT free[^]*lockwarden check/],
   ["failed", /attempt to terminate the session failed[^]*NOT free/],
   ["unknown", /does not know whether[^]*not known whether/],
 ];

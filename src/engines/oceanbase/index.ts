@@ -76,7 +76,7 @@ function link(target: Target, { reader, actor, leased }: Parts): Link {
   /** Never to a tenant that was not judged, nor where an id means somebody else. */
   const send = async (order: Order, signal: AbortSignal): Promise<Sent> => {
     if (order.evidence.serverId !== serverId) return { kind: "changed" };
-    if (denied !== null) return { kind: "denied", error: denied };
+    if (denied !== null) return { kind: "denied", error: denied, unsent: true };
     return await act(actor, order, signal);
   };
   return {

@@ -14,7 +14,8 @@ export type Step =
 
 const authentication = 0x52; // R
 const headBytes = 5;
-/** More than any authentication message that is looked into; a longer one is the driver's. */
+const leastBytes = headBytes + 4;
+/** More than any message of a login that can work. The driver must not be given another: it trusts what it reads. */
 const mostBytes = 4_096;
 
 /** Call it with each chunk, until it says that it is over. */
@@ -37,10 +38,11 @@ export function loginFilter(): (chunk: Buffer) => readonly Step[] {
       }
       if (pending.length < headBytes) break;
       const whole = 1 + pending.readUInt32BE(1);
-      if (pending[0] !== authentication || whole < headBytes + 4 || whole > mostBytes) {
+      if (pending[0] !== authentication) {
         toSkip = Math.max(whole, headBytes);
         continue;
       }
+      if (whole < leastBytes || whole > mostBytes) return [...steps, unreadable(whole)];
       if (pending.length < whole) break;
       const step = judge(pending.subarray(0, whole), sasl);
       pending = pending.subarray(whole);
@@ -66,11 +68,13 @@ function judge(message: Buffer, sasl: boolean): Step {
     case codes.ok:
       return { kind: "over", bytes: message };
     case codes.clearText:
+      return body.length === 0 ? pass : unreadable(message.length);
     case codes.md5:
-      return pass;
+      return body.length === saltBytes ? pass : unreadable(message.length);
     case codes.sasl:
-      // SASL lists its mechanisms by name; openGauss begins with a number below 256.
-      return body[0] === 0 ? challengeOf(body) : pass;
+      // SASL lists its mechanisms by name, and two zeros end the list; openGauss begins with a number below 256.
+      if (body[0] === 0) return challengeOf(body);
+      return body.subarray(-2).equals(endOfList) ? pass : unreadable(message.length);
     case codes.saslContinue:
       return sasl ? pass : refused(md5Sha256, md5Sha256Hint);
     case codes.saslFinal:
@@ -82,6 +86,8 @@ function judge(message: Buffer, sasl: boolean): Step {
   }
 }
 
+const saltBytes = 4;
+const endOfList = Buffer.alloc(2);
 const sha256Stored = 2;
 const hex = /^[0-9a-f]+$/i;
 
@@ -117,6 +123,10 @@ const sm3 = "it asks for the password by SM3 (authentication method 13), which L
 const sm3Hint =
   "set password_encryption_type = 2, give the role its password again, and write sha256 in its line of pg_hba.conf";
 const malformedHint = "check host and port: something between speaks for the server";
+
+function unreadable(bytes: number): Step {
+  return refused(`its authentication message of ${bytes} bytes cannot be read`, malformedHint);
+}
 
 function unknownMethod(code: number): string {
   return `it asks for a way to log in that Lockwarden does not know (authentication method ${code})`;

@@ -117,10 +117,10 @@ function link(target: Target, reader: Session, actor: Session): Link {
   /** Never to a server that was not judged, nor to one in recovery that nobody asked for, nor half blind. */
   const send = async (order: Order, signal: AbortSignal): Promise<Sent> => {
     if (order.evidence.serverId !== serverId) return { kind: "changed" };
-    if (!acts) return { kind: "denied", error: inRecovery };
+    if (!acts) return { kind: "denied", error: inRecovery, unsent: true };
     if ((await whatChanged(signal)) !== null) return { kind: "changed" };
     const hidden = await hiddenSessions(reader, signal);
-    if (hidden.length > 0) return { kind: "denied", error: blind(hidden, facts.role) };
+    if (hidden.length > 0) return { kind: "denied", error: blind(hidden, facts.role), unsent: true };
     return order.action === "rollback-prepared"
       ? await rollbackPrepared({ open: openOther, look }, order, signal)
       : await act(actor, order, { ...actor.product, killWith: target.kill_with }, signal);
@@ -157,7 +157,7 @@ function link(target: Target, reader: Session, actor: Session): Link {
 }
 
 function blind(hidden: readonly string[], role: string): string {
-  return `nothing was sent: ${hiddenText(hidden.length)} (${role}): alter its user to MONADMIN; see lockwarden check`;
+  return `${hiddenText(hidden.length)} (${role}): alter its user to MONADMIN; see lockwarden check`;
 }
 
 function capabilities(product: ActingProduct): Omit<Capabilities, "acts"> {

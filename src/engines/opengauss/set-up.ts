@@ -30,7 +30,8 @@ const productSql = `select /* lockwarden:product */
     ${has("pg_terminate_session", 2)} as terminate_session,
     ${has("pg_cancel_session", 2)} as cancel_session,
     ${has("gs_deployment", 0)} as deployment,
-    '' is null as empty_is_null`;
+    '' is null as empty_is_null,
+    '1' || '0' as joined`;
 
 const lockTagsSql = `select /* lockwarden:product */ l.locktag, s.block_sessionid
     from pg_catalog.pg_locks as l, pg_catalog.pg_thread_wait_status as s limit 0`;
@@ -99,7 +100,7 @@ export async function setUpGauss(
     sessionId,
     direct: "localPort" in stream && row["client_port"] === String(stream.localPort),
     versionNumber: Number(row["version_number"]),
-    facts: readServer(row, named, stream instanceof TLSSocket),
+    facts: readServer(row, product, stream instanceof TLSSocket),
   };
 }
 
@@ -108,6 +109,7 @@ type Configured = Named & Readonly<{ killWith: Target["kill_with"] | undefined }
 async function readProduct(wire: Wire, { killWith, ...named }: Configured, signal: AbortSignal): Promise<Product> {
   const [row = {}] = await wire.query(productSql, [], signal);
   if (Number(row["deployment"]) > 0) refuseDistributed(named, await wire.query(deploymentSql, [], signal));
+  if (row["joined"] !== "10") throw notJoining(named);
   const count = (name: string) => Number(row[name]) > 0;
   const terminateSession = count("terminate_session");
   // Unknown is taken for on: then nobody is signalled by the thread alone.
@@ -148,6 +150,13 @@ function ofServer(error: unknown): null {
   throw error;
 }
 
+/** The names of locks are joined from their parts: where that yields a truth value, all locks would be one, and everybody a blocker. */
+function notJoining({ name, version }: Named): LinkLost {
+  return new LinkLost("refused", `expected || to join texts, got a session of ${name} ${version} where it means or`, {
+    hint: "add pipes_as_concat to sql_mode for Lockwarden's role, or name a database of another compatibility in the url and as leader_database",
+  });
+}
+
 function refuseDistributed({ name, version }: Named, [row]: readonly Row[]): void {
   const deployment = row?.["deployment"] ?? "";
   if (!/distribute/i.test(deployment)) return;
@@ -156,10 +165,11 @@ function refuseDistributed({ name, version }: Named, [row]: readonly Row[]): voi
   });
 }
 
-function readServer(row: Row, { name, version }: Named, encrypted: boolean): Server {
+function readServer(row: Row, { name, version, threadPool }: Product, encrypted: boolean): Server {
   return {
     engine: name.toLowerCase(),
-    version,
+    // With the pool a pid is that of a thread which serves many sessions: whoever reads a handle is to know.
+    version: `${version} (thread pool ${threadPool ? "on" : "off"})`,
     role: row["role"] ?? "",
     database: row["database"] ?? "",
     recovery: row["recovery"] === "t",

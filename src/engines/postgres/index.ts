@@ -109,7 +109,7 @@ function link(target: Target, reader: Opened, actor: Opened): Link {
   /** Never to a server that was not judged, nor to one in recovery that nobody asked for. */
   const send = async (order: Order, signal: AbortSignal): Promise<Sent> => {
     if (order.evidence.serverId !== serverId) return { kind: "changed" };
-    if (!acts) return { kind: "denied", error: inRecovery };
+    if (!acts) return { kind: "denied", error: inRecovery, unsent: true };
     if ((await whatChanged(signal)) !== null) return { kind: "changed" };
     return order.action === "rollback-prepared"
       ? await rollbackPrepared(openOther, order, signal)

@@ -30,7 +30,8 @@ export function show(tokens: readonly Token[], session: Session, world: World): 
       : upper(processlist(session, world, isFull));
   }
   const scoped = isWord(tokens[1], "SESSION") || isWord(tokens[1], "GLOBAL") ? 2 : 1;
-  if (isWord(tokens[scoped], "VARIABLES")) return upper(variables(tokens.slice(scoped + 1), session, world));
+  if (isWord(tokens[scoped], "VARIABLES"))
+    return upper(variables(tokens.slice(scoped + 1), isWord(tokens[1], "GLOBAL") ? null : session, world));
   if (isWord(tokens[1], "GRANTS")) return grants(session, world);
   throw refused(session.mode, { kind: "syntax", near: tokens[1]?.value ?? "" });
 }
@@ -78,9 +79,9 @@ function proxyProcesslist(session: Session, world: World): Table {
   return { names: ["Id", "User", "Host", "db", "Command", "Time", "State", "Info"], numbers: ["Id", "Time"], rows };
 }
 
-/** LIKE 'name' or WHERE … 'name': those whose names are among the strings. */
-function variables(rest: readonly Token[], session: Session, world: World): Table {
-  const all = new Map([...world.variables, ...session.variables]);
+/** LIKE 'name' or WHERE … 'name': those whose names are among the strings. `session`: null: the tenant's own values. */
+function variables(rest: readonly Token[], session: Session | null, world: World): Table {
+  const all = new Map([...world.variables, ...(session?.variables ?? [])]);
   const wanted = rest.filter(({ kind }) => kind === "string").map(({ value }) => pattern(value));
   const rows = [...all].filter(([name]) => wanted.length === 0 || wanted.some((one) => one.test(name)));
   return { names: ["Variable_name", "Value"], numbers: [], rows };
