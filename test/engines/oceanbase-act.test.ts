@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Session } from "../../src/core/session.ts";
-import { startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { LinkLost } from "../../src/engines/engine.ts";
 import { act } from "../../src/engines/oceanbase/act.ts";
 import type { Connection } from "../../src/engines/oceanbase/connection.ts";
@@ -19,9 +18,10 @@ import {
   sessionIn,
   targetOf,
 } from "../support/oceanbase-scene.ts";
+import { startServer } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
-const postgres = await startPostgres({ settings: { max_connections: "400" } });
+const postgres = await startServer({ settings: { max_connections: "400" } });
 const oracle = await obScene(await oceanBase({ postgres, mode: "oracle", version: "4.2.5.3" }));
 const plain = await obScene(await oceanBase({ postgres, mode: "mysql", version: "4.3.5.3" }));
 const proxied = await oceanBase({ postgres, mode: "oracle", proxy: "v1", tenant: "shop" });
