@@ -239,6 +239,10 @@ for (const scene of [oracle, plain]) {
       scene.kills();
       // Judged as idle for ten minutes: whoever shows less by now has done something since.
       assert.deepEqual(await scene.act(judgedAs(order, { stateMs: 600_000 })), { kind: "changed" });
+      // However ages are rounded, whoever goes on sleeping shows no less than before.
+      await holder.run("SELECT 1 FROM DUAL");
+      const asleep = { ...order, evidence: { ...order.evidence, at: (await scene.read()).at } };
+      assert.deepEqual(await scene.act(judgedAs(asleep, { stateMs: 1_400 })), { kind: "changed" });
       assert.deepEqual(
         await scene.act(judgedAs(order, { user: null, state: null })).then(({ kind }) => kind),
         "failed",
