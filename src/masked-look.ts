@@ -18,8 +18,7 @@ export function lookMask(show: QueryText): LookMask {
         await others();
         since = performance.now();
       }
-      const { query } = session;
-      sessions.push(query === null ? session : { ...session, query: show(query) });
+      sessions.push(session.query === null ? session : { ...session, query: show(session) });
     }
     return { snapshot: { ...snapshot, sessions }, judgement };
   };

@@ -1,10 +1,11 @@
 import type { Config } from "./config/schema.ts";
 import type { Decision, Evidence } from "./core/decision.ts";
 import { once } from "./core/once.ts";
-import type { Session } from "./core/session.ts";
+import type { Session, Statement } from "./core/session.ts";
+import { type Quoting, standardText } from "./core/standard-text.ts";
 
-/** Query text as it may leave the process; null when nothing may. */
-export type QueryText = (text: string) => string | null;
+/** A session's query text as it may leave the process; null when nothing may, or there is none. */
+export type QueryText = (session: Statement) => string | null;
 
 /** Longest query text that is kept, in characters; the server's own default cut is 1,024 bytes. */
 const longest = 2_000;
@@ -14,21 +15,26 @@ const mostKnown = 5_000;
 /** Loads PostgreSQL's own scanner (once, when it is first needed). */
 export async function queryText(mode: Config["query_text"]): Promise<QueryText> {
   if (mode === "none") return () => null;
-  if (mode === "plain") return (text) => text.slice(0, longest);
+  if (mode === "plain") return ({ query }) => query?.slice(0, longest) ?? null;
   const scanner = await import("libpg-query");
   await scanner.loadModule();
-  return remembering((text) => masked(text.slice(0, longest), scanner.scanSync));
+  return remembering((query, quoting) => {
+    const text = query.slice(0, longest);
+    return masked(quoting === undefined ? text : standardText(text, quoting), scanner.scanSync);
+  });
 }
 
 /** Scanning takes time; in a jam the same statements are shown again and again, as everybody waits behind everybody. */
-function remembering(show: QueryText): QueryText {
-  const known = new Map<string, string | null>();
-  return (text) => {
-    const before = known.get(text);
+function remembering(show: (query: string, quoting: Quoting | undefined) => string): QueryText {
+  const known = new Map<string, string>();
+  return ({ query, quoting }) => {
+    if (query === null) return null;
+    const key = `${quoting ?? "standard"} ${query}`;
+    const before = known.get(key);
     if (before !== undefined) return before;
     if (known.size >= mostKnown) known.clear();
-    const shown = show(text);
-    known.set(text, shown);
+    const shown = show(query, quoting);
+    known.set(key, shown);
     return shown;
   };
 }
@@ -97,7 +103,7 @@ export function maskDecision<D extends Decision>(decision: D, show: QueryText): 
 function maskEvidence(evidence: Evidence, show: QueryText): Evidence {
   const hide = (session: Session): Session => ({
     ...session,
-    query: session.query === null ? null : show(session.query),
+    query: show(session),
   });
   const victim = evidence.victim.kind === "session" ? hide(evidence.victim) : evidence.victim;
   return { ...evidence, victim, waiters: evidence.waiters.map(hide) };

@@ -59,6 +59,7 @@ const session: z.ZodType<Session> = z.object({
   application: text,
   client: text,
   query: text,
+  quoting: z.enum(["backslash", "alternative"]).exactOptional(),
   waitEvent: text,
   state: z.enum(["active", "idle", "idle in transaction", "idle in transaction (aborted)", "other"]).nullable(),
   stateMs: ms,

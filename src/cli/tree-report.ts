@@ -75,7 +75,7 @@ export function treeReport(forest: Forest, show: QueryText): TreeReport {
         state,
         stateMs,
         transactionMs: rest.transaction.kind === "open" ? rest.transaction.ageMs : null,
-        query: rest.query === null ? null : show(rest.query),
+        query: show(rest),
       })),
     prepared: snapshot.prepared
       .filter(({ key }) => inForest.has(key))

@@ -142,7 +142,7 @@ function blockerLines({ node, waiters }: Root, forest: Forest, show: QueryText):
     ];
   }
   const head: Line = [red(handleOf(party)), `  ${who(party)}`];
-  const query = party.query === null ? null : show(party.query);
+  const query = show(party);
   const statement = plainText(query ?? "", longestQuery);
   const label = isIdle(party) ? "last statement" : "statement";
   const facts: Line = [guide, `${stateText(party)}, `, blocks];
@@ -193,9 +193,9 @@ function waiterSpans(branch: Branch, forest: Forest, { show }: TreeTextOptions):
   // Whoever blocks others may be the one to end: its handle is what the server's log and the commands call it.
   const blocks = forest.branches.has(waiter) && session !== null;
   const person = session === null ? "" : ` ${personText(session)}`;
+  const query = session === null ? null : show(session);
   const waited = spokenWait(wait.waitMs);
   const since = waited === null ? "" : ` ${waited}`;
-  const query = session?.query == null ? null : show(session.query);
   const statement = plainText(query ?? "", longestQuery);
   // What matters most comes first: a narrow terminal cuts the rest.
   return [

@@ -5,7 +5,7 @@ import type { Person, Standing } from "./explanation.ts";
 import { alwaysProtected, type Protection } from "./guards.ts";
 import { type Handle, handleForm } from "./handle.ts";
 import { incidentKey, sessionIdentity } from "./history.ts";
-import { handleOf, isIdle, type Session } from "./session.ts";
+import { handleOf, isIdle, type Session, type Statement } from "./session.ts";
 import { type Snapshot, serverText } from "./snapshot.ts";
 import { few, namesIn, standingOf } from "./standing.ts";
 import { unreachable } from "./unreachable.ts";
@@ -40,7 +40,7 @@ export type Sighting =
   | Readonly<{ kind: "refused" | "idle"; text: string; picture: Picture }>
   | Readonly<{ kind: "found"; picture: Picture; session: Session }>;
 
-export type Circumstances = Readonly<{ protection: Protection; show(query: string): string | null }>;
+export type Circumstances = Readonly<{ protection: Protection; show(session: Statement): string | null }>;
 
 const mostNamed = 5;
 const mostKept = 100;

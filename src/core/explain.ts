@@ -14,7 +14,7 @@ import { limitText, overLimit, useLimits } from "./limits.ts";
 import type { Circumstances } from "./plan.ts";
 import { standIn } from "./prepared.ts";
 import { type CompiledRule, type Evaluation, evaluate, type Finding } from "./rules.ts";
-import { handleOf, type NodeKey, type Prepared, type Session } from "./session.ts";
+import { handleOf, type NodeKey, type Prepared, type Session, type Statement } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { type NameOf, namesIn, neverText, standingOf } from "./standing.ts";
@@ -29,7 +29,7 @@ export type Question = Readonly<{
   basis: Basis;
   scope: Scope;
   /** A statement as it may be shown; null when it may not. */
-  show(query: string): string | null;
+  show(session: Statement): string | null;
 }>;
 
 /** So many are explained at once, unless all are asked for. */
@@ -167,7 +167,7 @@ function decidedRule(rule: CompiledRule, node: NodeKey, { decisions, circumstanc
 /** A session for people and programs, its statement as it may be shown. */
 export function personOf(session: Session, show: Question["show"]): Person {
   const { kind, pid, sessionId, handle, user, database, application, client } = session;
-  const { backendType, state, stateMs, query } = session;
+  const { backendType, state, stateMs } = session;
   const { transaction } = session;
   const open = transaction.kind === "open" ? transaction : null;
   return {
@@ -182,7 +182,7 @@ export function personOf(session: Session, show: Question["show"]): Person {
     backendType,
     state,
     stateMs,
-    query: query === null ? null : show(query),
+    query: show(session),
     transaction: transaction.kind,
     transactionMs: open?.ageMs ?? null,
     hasWritten: open === null ? null : open.writeId !== null,

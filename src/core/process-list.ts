@@ -1,5 +1,5 @@
 import { plainText } from "./plain-text.ts";
-import { handleOf, type Session } from "./session.ts";
+import { handleOf, type Session, type Statement } from "./session.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { unreachable } from "./unreachable.ts";
 
@@ -17,7 +17,7 @@ export type Process = Readonly<{
 }>;
 
 /** Every client of a look at everybody; of a statement only what may be shown, and only while it runs. */
-export function processList({ sessions }: Snapshot, show: (query: string) => string | null): readonly Process[] {
+export function processList({ sessions }: Snapshot, show: (session: Statement) => string | null): readonly Process[] {
   return sessions.filter(isListed).map((session) => ({
     id: handleOf(session),
     user: session.user,
@@ -26,7 +26,7 @@ export function processList({ sessions }: Snapshot, show: (query: string) => str
     command: commandOf(session),
     time: session.stateMs === null ? null : Math.floor(session.stateMs / 1_000),
     state: session.state,
-    info: session.state === "active" && session.query !== null ? show(session.query) : null,
+    info: session.state === "active" ? show(session) : null,
   }));
 }
 

@@ -1,3 +1,5 @@
+import type { Quoting } from "./standard-text.ts";
+
 // What a snapshot says of one session. Ids and moments are the server's own text, compared for equality only;
 // `…Ms` is an age by the server's clock; null is unknown, and an unknown matches nobody.
 
@@ -49,6 +51,8 @@ export type Session = Readonly<{
   /** An IP address, "local" for a Unix socket. */
   client: Text;
   query: Text;
+  /** How its statement writes constants; left out: as standard SQL has it. */
+  quoting?: Quoting;
   waitEvent: Text;
   state: SessionState | null;
   stateMs: Ms;
@@ -62,6 +66,9 @@ export type Session = Readonly<{
   xminAge: number | null;
   transaction: Transaction;
 }>;
+
+/** What is said of it to people is never its text alone: how constants are written in it decides what is masked. */
+export type Statement = Pick<Session, "query" | "quoting">;
 
 /** A prepared transaction: no session, never signalled. */
 export type Prepared = Readonly<{

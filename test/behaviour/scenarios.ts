@@ -155,10 +155,11 @@ const scenarios: Readonly<Record<string, (scene: Scene, t: Parameters<typeof mai
     assert.match(again.out, /^app: \S+: gone: .*; nothing was sent\n$/);
     assert.deepEqual(acts(await here.journal()), ["intent terminate", "released"]);
   },
-  "without the right to end sessions the outcome is denied, and nobody is hit": async (scene) => {
-    const { world } = scene;
+  "without the right to end sessions the outcome is denied, and nobody is hit": async (scene, t) => {
+    const { powerless } = scene.world;
+    if (powerless === null) return t.skip("on this server everybody may end everybody's sessions");
     const { victim, login } = await stuck(scene, 5);
-    const here = await place(configOf(scene, { rules: ruleOn(scene, "app"), target: world.powerless }));
+    const here = await place(configOf(scene, { rules: ruleOn(scene, "app"), target: powerless }));
     const checked = await run(here, "check");
     assert.equal(checked.code, 3, checked.out + checked.err);
     const [decision] = await decided(here, 1);

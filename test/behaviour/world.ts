@@ -21,8 +21,8 @@ export type User = "app" | "clerk" | "precious";
 export type World = Readonly<{
   /** The target's keys but its name, in one line of YAML. */
   target: string;
-  /** The same with a role that sees everybody and may end nobody else's session. */
-  powerless: string;
+  /** The same with a role that sees everybody and may end nobody else's session; null: on this server everybody may. */
+  powerless: string | null;
   /** The login table as rules name it. */
   table: string;
   /** As the server lists this user. */

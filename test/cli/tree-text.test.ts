@@ -10,7 +10,7 @@ type Options = Readonly<{ columns?: number; all?: boolean; show?: TreeTextOption
 
 function textOf(
   seen: Snapshot | SnapshotBuilder,
-  { columns, all = false, show = (text) => text }: Options = {},
+  { columns, all = false, show = ({ query }) => query }: Options = {},
 ): string {
   const built = "build" in seen ? seen.build() : seen;
   const lines = forestLines(treeOf(built), { all, show });

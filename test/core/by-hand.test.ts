@@ -4,7 +4,7 @@ import { type Asked, handDecision, sight, stepsOf } from "../../src/core/by-hand
 import { byHandRule, handEnd, handText, isByHand } from "../../src/core/by-hand-outcome.ts";
 import type { ActDecision, Proof } from "../../src/core/decision.ts";
 import { readHandle } from "../../src/core/handle.ts";
-import type { Session } from "../../src/core/session.ts";
+import type { Session, Statement } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { readStatement } from "../../src/core/statement.ts";
 import { execute, openGate } from "../../src/executor.ts";
@@ -15,7 +15,7 @@ import { snapshot } from "../support/snapshot.ts";
 const rule = { name: "r", match: { idle_for: "5s", blocks: { waiters: 1 } }, steps: ["terminate"] };
 const { config } = judge({ rules: [rule] });
 const { protection } = circumstancesOf(config);
-const show = (query: string) => query.toUpperCase();
+const show = ({ query }: Statement) => query?.toUpperCase() ?? null;
 
 const asked = (pid: number, more: Partial<Asked> = {}): Asked => ({
   pid: String(pid),

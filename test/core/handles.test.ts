@@ -4,6 +4,7 @@ import { type Asked, sight } from "../../src/core/by-hand.ts";
 import { readHandle } from "../../src/core/handle.ts";
 import { isIn, lineageKey, sessionIdentity, subjectKey } from "../../src/core/history.ts";
 import { processList, processTable } from "../../src/core/process-list.ts";
+import type { Statement } from "../../src/core/session.ts";
 import { handleOf, type Session, transactionKey } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { namesIn } from "../../src/core/standing.ts";
@@ -17,7 +18,7 @@ const { config } = judge({
   rules: [{ name: "r", match: { idle_for: "5s", blocks: { waiters: 1 } }, steps: ["notify"] }],
 });
 const { protection } = circumstancesOf(config);
-const circumstances = { protection, show: (query: string) => query };
+const circumstances = { protection, show: ({ query }: Statement) => query };
 
 function look(...sessions: readonly Partial<Session>[]): Snapshot {
   const built = sessions.reduce((builder, more, at) => builder.session(at + 1, more), snapshot()).build();
@@ -169,7 +170,7 @@ test("the process list has the vendor's columns, an id that kill takes, and noth
     { ...offThread, user: null, database: null, client: null, stateMs: 93_500, query: "update t" },
     { key: "9", pid: "9", role: "internal" },
   );
-  const list = processList(here, (query) => query);
+  const list = processList(here, ({ query }) => query);
   assert.deepEqual(processTable(list, false), [
     "+------------+-----------+----------------+-----------+---------+------+--------+-----------------+",
     "| ID         | USER      | HOST           | DB        | COMMAND | TIME | STATE  | INFO            |",

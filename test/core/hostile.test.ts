@@ -2,20 +2,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { victimOf } from "../../src/core/lazy-decision.ts";
 import { newsOfDecision, toldBy } from "../../src/core/news.ts";
+import type { Statement } from "../../src/core/session.ts";
 import { maskDecision, queryText } from "../../src/query-text.ts";
 import { judge } from "../support/judge.ts";
 import { snapshot } from "../support/snapshot.ts";
 
 test("a literal in dollar quotes is hidden whatever its tag is called", async () => {
   const show = await queryText("masked");
-  assert.equal(show("select $a1$secret$a1$, $$secret$$, $é2$secret$é2$, $1"), "select ?, ?, ?, $1");
+  assert.equal(show({ query: "select $a1$secret$a1$, $$secret$$, $é2$secret$é2$, $1" }), "select ?, ?, ?, $1");
 });
 
 test("a literal that was cut off is hidden however many quotes are in it, and what stands before it is shown", async () => {
   const show = await queryText("masked");
   const text = `insert into t values (1, '{${'"secret":"secret",'.repeat(30)}`;
-  assert.equal(show(text), "insert into t values (?, …");
-  assert.equal(show(`select ${"/*".repeat(500)}`), "select …");
+  assert.equal(show({ query: text }), "insert into t values (?, …");
+  assert.equal(show({ query: `select ${"/*".repeat(500)}` }), "select …");
 });
 
 test("a transaction that never rests for long is not missed: its last change is guarded only where its idling counts", () => {
@@ -48,8 +49,8 @@ test("in a jam nobody's statement is scanned before somebody asks for it, and ea
   let jam = snapshot().session(1, { idle: "1m" });
   for (let pid = 2; pid < 300; pid++)
     jam = jam.session(pid, { xact: "1m", query: `select 'secret ${pid}'` }).waits(pid, { on: pid - 1, for: "1m" });
-  const asked: string[] = [];
-  const show = (query: string) => {
+  const asked: (string | null)[] = [];
+  const show = ({ query }: Statement) => {
     asked.push(query);
     return "…";
   };

@@ -55,15 +55,16 @@ async function lives(one: Person): Promise<void> {
   assert.deepEqual(one.losses, []);
 }
 
-for (const { double, watch, how } of [unpooled, pooled]) {
+for (const { double, dba, watch, how } of [unpooled, pooled]) {
   test(`a session that works is ended with 57P01, and its id is unknown afterwards, ${how}`, async () => {
     const victim = await busy(double);
     const kill = `alter system kill session '${victim.now}, ${victim.sessionId}' IMMEDIATE`;
     assert.deepEqual(await watch.rows(kill), [{ pg_terminate_session: "t" }]);
     assert.deepEqual(await lossOf(victim), [killed, closed]);
-    assert.deepEqual(await watch.rows(kill), [{ pg_terminate_session: "f" }]);
+    assert.deepEqual(await dba.rows(kill), [{ pg_terminate_session: "f" }]);
     const warning = double.threadPool ? noSession : `WARNING PID ${victim.now} is not a gaussdb server thread`;
-    assert.equal(watch.notices.at(-1), warning);
+    assert.equal(dba.notices.at(-1), warning);
+    assert.equal(await watch.start(kill), double.threadPool ? "done" : mayNot, "to an ordinary user");
     await eventually("the double tells of it", () =>
       double.signalled.some((one) => one.sessionId === victim.sessionId),
     );
@@ -127,7 +128,6 @@ for (const { double, watch, how } of [unpooled, pooled]) {
 
   test(`the owner of a database may signal in it, ${how}`, async () => {
     const name = `of_owner_${how}`;
-    const { dba } = double.threadPool ? pooled : unpooled;
     await dba.rows(`create database ${name} owner owner`);
     const owner = await person(double, "owner", "owner", name);
     const victim = await person(double, "app", "app", name);
@@ -154,10 +154,12 @@ for (const { double, watch, how } of [unpooled, pooled]) {
     );
     const parameter = watch.client.query("alter system kill session $1", ["1,1"]);
     await assert.rejects(parameter, { code: "42601", message: 'syntax error at or near "$1"' });
-    assert.deepEqual(await watch.rows("alter system kill session ' 1 , 1 '"), [{ pg_terminate_session: "f" }]);
-    assert.equal(watch.notices.at(-1), "WARNING PID 1 is not a gaussdb server thread", "the safe probe");
+    assert.deepEqual(await dba.rows("alter system kill session ' 1 , 1 '"), [{ pg_terminate_session: "f" }]);
+    assert.equal(dba.notices.at(-1), "WARNING PID 1 is not a gaussdb server thread");
+    assert.equal(await watch.start("alter system kill session '1,1'"), mayNot);
+    const probe = "alter system kill session '1,9223372036854775807'";
     await watch.rows("begin read only");
-    assert.deepEqual(await watch.rows("alter system kill session '1,1'"), [{ pg_terminate_session: "f" }]);
+    assert.deepEqual(await watch.rows(probe), [{ pg_terminate_session: "f" }], "the safe probe");
     await watch.rows("commit");
   });
 
@@ -196,7 +198,7 @@ test("where ids are not recycled, the same statement finds nobody", async () => 
   await lossOf(victim);
   const next = await busy(double, "owner");
   assert.notEqual(next.sessionId, victim.sessionId);
-  assert.equal(await value(watch, `select pg_terminate_session(${victim.now}, ${victim.sessionId})`), "f");
+  assert.equal(await watch.start(`select pg_terminate_session(${victim.now}, ${victim.sessionId})`), mayNot);
   await lives(next);
   double.recycleIds(true);
 });
@@ -229,7 +231,7 @@ test("in the pool an idle session cannot be cancelled, and is ended without a wo
 });
 
 test("the grammar before 6.0 looks at the first number only, and hits whoever sits on that thread", async () => {
-  const { double, watch } = old;
+  const { double, dba, watch } = old;
   const idle = await busy(double);
   await idle.rows("commit");
   const innocent = await busy(double, "owner");
@@ -237,7 +239,22 @@ test("the grammar before 6.0 looks at the first number only, and hits whoever si
   assert.deepEqual(answer, [{ pg_terminate_backend: "t" }]);
   assert.deepEqual(await lossOf(innocent), [killed, closed], "the innocent one was hit");
   await lives(idle);
-  assert.deepEqual(await watch.rows("alter system kill session '1,1'"), [{ pg_terminate_backend: "f" }]);
+  const probe = "alter system kill session '1,9223372036854775807'";
+  assert.deepEqual(await dba.rows(probe), [{ pg_terminate_backend: "f" }]);
+  assert.equal(await watch.start(probe), mayNot);
+});
+
+test("in the pool an ordinary user is refused for a thread that nobody sits on, an administrator hits nobody", async () => {
+  const { double, dba, watch } = pooled;
+  const [one, two] = [await busy(double), await busy(double)];
+  await one.rows("commit");
+  // Whoever asks takes the thread that was left last.
+  await two.rows("commit");
+  const kill = `select pg_terminate_backend(${one.now})`;
+  assert.equal(await watch.start(kill), "3D000 database with OID 0 does not exist");
+  assert.equal(await value(dba, kill), "t");
+  await lives(one);
+  await lives(two);
 });
 
 test("the oldest release has neither function nor lock tags", async () => {

@@ -4,6 +4,7 @@ import type { GuardEdge, Order } from "../../src/core/decision.ts";
 import type { Session } from "../../src/core/session.ts";
 import { act } from "../../src/engines/opengauss/guard.ts";
 import { prove } from "../../src/engines/opengauss/prove.ts";
+import type { Connection } from "../../src/engines/postgres/connection.ts";
 import { openGauss } from "../support/opengauss/double.ts";
 import { blocksIn, type Client, gaussConnection, gaussScene, orderOn, sessionIn } from "../support/opengauss-look.ts";
 import { client, eventually } from "../support/servers.ts";
@@ -421,6 +422,25 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
     assert.deepEqual(await send(lifted), { kind: "sent" });
     await leave(holder);
     await vacuum.close();
+    await alone();
+  });
+
+  test(`${mode}: one that ends just as the statement signals it is gone, though the server then speaks of rights`, async () => {
+    const victim = await open(1);
+    const order = orderOn(await read(), victim);
+    const isListed = async () => (await here.readAll()).sessions.some((one) => one.key === victim.sessionId);
+    const query: Connection["query"] = async (sql, values, signal) => {
+      if (!sql.includes("lockwarden:act */")) return await here.connection.query(sql, values, signal);
+      // What the server is asked for when the thread has ended in between: nobody has that id.
+      const late = sql.replace("(a.pid, a.sessionid)", "(1, 1)");
+      try {
+        return await here.connection.query(late, values, signal);
+      } finally {
+        await victim.end();
+        await eventually(async () => !(await isListed()));
+      }
+    };
+    assert.deepEqual(await act({ ...here.connection, query }, order, here.product, quiet), { kind: "gone" });
     await alone();
   });
 

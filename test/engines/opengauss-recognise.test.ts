@@ -89,15 +89,14 @@ test("a target without an engine connects to whatever is there, and one with an 
   }
 });
 
-test("kill_with is not passed over in silence where the server is PostgreSQL: it is refused, with the way out", async () => {
-  for (const engine of [undefined, "postgres"] as const) {
-    const { kind, message, hint } = await refusal(postgres.url(), engine, { kill_with: "kill-session" });
-    assert.equal(kind, "refused");
-    assert.match(message, /says kill_with: kill-session, and PostgreSQL \S+ has no such statement$/);
-    assert.match(hint ?? "", /^leave kill_with out/);
-  }
-  const guarded = target(postgres.url(), { kill_with: "guarded" });
-  await (await recognised(guarded).connect(guarded, patience())).close();
+test("kill_with on a server that turns out to be none of theirs is refused before anything is asked", async () => {
+  const link = recognised({}).connect(target(postgres.url(), { kill_with: "kill-session" }), patience());
+  await assert.rejects(link, (error) => {
+    assert.ok(error instanceof LinkLost && error.kind === "refused");
+    assert.match(error.message, /: the target says kill_with: kill-session, and the server is PostgreSQL \S+$/);
+    assert.match(error.hint ?? "", /^leave kill_with out: it is for openGauss and GaussDB only/);
+    return true;
+  });
 });
 
 test("a data warehouse, an unknown relative and a distributed GaussDB are refused with the reason", async () => {
@@ -126,4 +125,16 @@ test("a data warehouse, an unknown relative and a distributed GaussDB are refuse
   assert.match(hint ?? "", /a coordinator shows and ends only its own sessions/);
   await admin.query(distributed.replace("Distribute", "OpenSourceCentralized"));
   await admin.end();
+});
+
+test("where || joins no texts, all locks would have one name and everybody would block everybody: it is refused at connect", async () => {
+  gauss.pipesMeanOr(true);
+  try {
+    const { kind, message, hint } = await refusal(gauss.url("lockwarden"), "opengauss");
+    assert.equal(kind, "refused");
+    assert.match(message, /expected \|\| to join texts, got a session of openGauss 7\.0\.0-RC2 where it means or$/);
+    assert.match(hint ?? "", /pipes_as_concat/);
+  } finally {
+    gauss.pipesMeanOr(false);
+  }
 });

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect } from "../../src/engines/oceanbase/index.ts";
-import { openConnection } from "../../src/engines/oceanbase/open.ts";
 import { eventually } from "../support/eventually.ts";
 import { patience, target } from "../support/targets.ts";
 import {
@@ -15,6 +14,7 @@ import {
   sessionAt,
   waitAt,
 } from "./look.ts";
+import { type Session, sessionAs } from "./oceanbase-session.ts";
 
 // On a real server, by address: LOCKWARDEN_TEST_OCEANBASE=oceanbase://USER@TENANT:PASSWORD@HOST:PORT/DATABASE. The user has what
 // `lockwarden grants` prints, and may create, use and drop tables in that database (Oracle mode: in its own schema, without a
@@ -30,26 +30,12 @@ after(async () => {
   for (const close of closing.toReversed()) await close().catch(() => undefined);
 });
 
-type Person = Readonly<{ id: string; run(sql: string): Promise<unknown>; isOpen(): boolean }>;
+type Person = Session & Readonly<{ run(sql: string): Promise<unknown> }>;
 
 async function person(): Promise<Person> {
-  const database = new URL(url.replace(/^\w+:\/\/.*@/u, "http://")).pathname.slice(1);
-  const patient = { ...place, statement_timeout: 60_000 };
-  const opened = await openConnection(patient, { database: database === "" ? null : database }, patience());
-  closing.push(() => opened.close());
-  // Else all of this user's sessions would count as Lockwarden's own: this one says that it is another program's.
-  const oracle = opened.server.mode === "oracle";
-  await opened.query(
-    oracle
-      ? "BEGIN DBMS_APPLICATION_INFO.SET_MODULE('app', NULL); END;"
-      : "CALL DBMS_APPLICATION_INFO.SET_MODULE('app', '')",
-    patience(),
-  );
-  return {
-    id: opened.server.sessionId,
-    run: (sql) => opened.query(sql, patience()),
-    isOpen: () => opened.failure() === null,
-  };
+  const session = await sessionAs(url);
+  closing.push(() => session.end());
+  return { ...session, run: (sql) => session.rows(sql) };
 }
 
 async function begin(one: Person, sql: string): Promise<void> {

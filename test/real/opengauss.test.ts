@@ -174,6 +174,56 @@ else {
     return undefined;
   });
 
+  test("behind forty who wait, on every thread that a pool has, it still sees, acts and proves", async () => {
+    const [holder, first] = [await person(), await person()];
+    const others = [];
+    for (let count = 0; count < 40; count++) others.push(await person());
+    await begin(holder, raise(1));
+    const freed = [first.run(raise(1))];
+    await lookAtWaits(link, first.key);
+    for (const one of others) freed.push(one.run(raise(1)));
+    // With a pool most of them have not even got a thread to wait on.
+    const snapshot = await lookAtWaits(link, first.key);
+    const order = orderOnBlocker(snapshot, holder.key, first.key);
+    assert.deepEqual(await link.act(order, patience()), { kind: "sent" });
+    await Promise.all(freed);
+    await isProved(link, order);
+    for (const one of [holder, first, ...others]) await one.end();
+  });
+
+  test("a session that only rests is ended where that is wanted, and its neighbour is not", async () => {
+    const [resting, neighbour] = [await person(), await person()];
+    const snapshot = await link.read({ sessions: "all", locks: true }, patience());
+    const victim = sessionAt(snapshot, resting.key);
+    assert.equal(victim.state, "idle");
+    assert.equal(victim.transaction.kind, "none");
+    const order = orderAt(snapshot, resting.key);
+    const since = { ...order, guard: { ...order.guard, sinceState: true } };
+    await resting.run("select 1");
+    assert.equal((await link.act(since, patience())).kind, "changed");
+    const again = orderAt(await link.read({ sessions: "all", locks: true }, patience()), resting.key);
+    assert.deepEqual(await link.act(again, patience()), { kind: "sent" });
+    await eventually("its connection is closed", () => resting.isEnded());
+    assert.ok(await isWell(neighbour));
+    await neighbour.end();
+  });
+
+  test("with kill_with the vendor's statement ends it, and that it could not be guarded is said", async () => {
+    const vendor = await engineFor(place).connect({ ...place, kill_with: "kill-session" }, patience());
+    closing.push(() => vendor.close());
+    assert.equal(vendor.capabilities.atomicGuard, false);
+    const [holder, innocent] = [await person(), await person()];
+    await begin(holder, raise(1));
+    const order = orderAt(await lookAtIdleHolder(vendor, holder.key), holder.key);
+    const other = onAnotherTransaction(order, "2020-01-01T00:00:00.000001Z");
+    assert.notEqual((await vendor.act(other, patience())).kind, "sent");
+    const sent = await vendor.act(order, patience());
+    assert.ok(sent.kind === "sent" && "unguarded" in sent, JSON.stringify(sent));
+    await eventually("the holder's connection is closed", () => holder.isEnded());
+    assert.ok(await isWell(innocent));
+    await innocent.end();
+  });
+
   test("the server's own threads are never clients", async () => {
     const { sessions } = await link.read({ sessions: "all", locks: true }, patience());
     const internal = sessions.filter(({ client }) => client === null);

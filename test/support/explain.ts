@@ -6,6 +6,7 @@ import type { Basis, Explanation, Scope } from "../../src/core/explanation.ts";
 import { type History, noHistory } from "../../src/core/history.ts";
 import type { Circumstances } from "../../src/core/plan.ts";
 import { type CompiledRule, compileRules } from "../../src/core/rules.ts";
+import type { Statement } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { circumstancesOf } from "./judge.ts";
 import { snapshot as building, type SnapshotBuilder } from "./snapshot.ts";
@@ -37,7 +38,7 @@ export function explained(
   const rules = compileRules(config.rules, patterns);
   const { session = null, all = false, history = noHistory, basis = "daemon", ...more } = given;
   const circumstances = { ...circumstancesOf(config), atMs: snapshot.atMs, ...more };
-  const show = (query: string) => query.replace(/'[^']*'/g, "?");
+  const show = ({ query }: Statement) => query?.replace(/'[^']*'/g, "?") ?? null;
   const scope = { session, all };
   const explanation = explain({ snapshot, rules, history, circumstances, basis, scope, show });
   const text = explanationLines(explanation, { columns: 80, detailed: session !== null }).join("\n");

@@ -26,8 +26,9 @@ export async function act(connection: Connection, order: Order, signal: AbortSig
   if (server.proxySessionIds)
     return {
       kind: "denied",
+      unsent: true,
       error:
-        "the connection leads through a proxy that numbers sessions itself, so a session id may mean another session there; nothing was sent: connect to the server directly (port 2881), or set client_session_id_version = 2 at the proxy",
+        "the connection leads through a proxy that numbers sessions itself, so a session id may mean another session there: connect to the server directly (port 2881), or set client_session_id_version = 2 at the proxy",
     };
   const victim = judgeable(evidence, guard, action);
   if (typeof victim === "string") return failed(`${victim}; nothing was sent`);
@@ -134,7 +135,8 @@ function sameState({ victim, guard, seen, evidence }: Anew, session: Session): b
   if (!guard.sinceState) return true;
   if (session.stateMs === null || judged.stateMs === null) return false;
   const sinceMs = Math.max(0, seen.atMs - Date.parse(evidence.at));
-  return session.stateMs >= judged.stateMs + sinceMs - roundingMs;
+  // However it is rounded, an age that goes on never becomes less.
+  return session.stateMs >= Math.max(judged.stateMs, judged.stateMs + sinceMs - roundingMs);
 }
 
 function sameLocks(anew: Anew): boolean {

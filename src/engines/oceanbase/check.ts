@@ -37,7 +37,7 @@ async function privilegesOf(connection: Connection, signal: AbortSignal): Promis
 export function globalPrivileges(rows: readonly Row[] | null): ReadonlySet<string> | null {
   const grants = (rows ?? []).flatMap((row) => Object.values(row)).flatMap((text) => text ?? []);
   if (grants.length === 0) return null;
-  const lists = grants.flatMap((text) => /^GRANT (.+?) ON \*\.\* TO /iu.exec(text)?.[1] ?? []);
+  const lists = grants.flatMap((text) => /^GRANT ([^`]+?) ON \*\.\* TO /iu.exec(text)?.[1] ?? []);
   return new Set(lists.flatMap((list) => list.toUpperCase().split(/\s*,\s*/u)));
 }
 
@@ -194,9 +194,9 @@ function standing({ server, recognised: { user, standby } }: Rights): readonly M
   return found;
 }
 
-/** An unknown version is none that is too old. */
+/** An unknown version is none that is too old; seekdb counts its own otherwise. */
 export function isBefore(version: string, wanted: readonly number[]): boolean {
-  if (!/^\d/u.test(version)) return false;
+  if (!/^\d/u.test(version) || /seekdb/iu.test(version)) return false;
   const parts = version.split(".").map(Number);
   for (const [index, least] of wanted.entries()) {
     const part = parts[index] ?? 0;

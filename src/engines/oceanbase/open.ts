@@ -94,6 +94,9 @@ const noPassword: Password = {
   read: () => Promise.resolve(""),
 };
 
+/** Ages are differences of this session's local times. */
+const utcSql = "SET SESSION time_zone = '+00:00'";
+
 /** What each of Lockwarden's sessions sets, in the server's own units: microseconds and seconds. */
 function settings(
   { statement_timeout: ms }: Pick<Target, "statement_timeout">,
@@ -101,6 +104,8 @@ function settings(
 ): readonly string[] {
   return [
     "SET SESSION autocommit = 1",
+    // Differences of moments are wrong by an hour where the tenant's own zone has just changed its clocks.
+    utcSql,
     `SET SESSION ob_query_timeout = ${ms * 1_000}`,
     // Lockwarden's sessions are idle most of the time.
     "SET SESSION wait_timeout = 31536000",

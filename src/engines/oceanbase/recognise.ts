@@ -66,7 +66,9 @@ export function modeOf(value: string | null, comment: string): Server["mode"] {
   if (value !== null && /^(?:mysql|0)$/iu.test(value)) return "mysql";
   const got = comment === "" ? "one that says nothing of itself" : JSON.stringify(comment.slice(0, 80));
   throw new LinkLost("refused", `expected an OceanBase server, which has ob_compatibility_mode, got ${got}`, {
-    hint: "name an OceanBase server or its proxy in the url: MySQL and MariaDB themselves are not supported",
+    hint: /OceanBase/iu.test(comment)
+      ? "this one of the family has other variables and views than OceanBase 4, and is not supported"
+      : "name an OceanBase server or its proxy in the url: MySQL and MariaDB themselves are not supported",
   });
 }
 

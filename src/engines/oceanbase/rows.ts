@@ -1,7 +1,6 @@
 import type { Session, SessionState, Transaction } from "../../core/session.ts";
 import type { Row, Server } from "./connection.ts";
 import { readId } from "./session-id.ts";
-import { statementText } from "./statement-text.ts";
 
 // Rows of GV$OB_PROCESSLIST in, sessions out; no clock, no server. Oracle mode has NULL where MySQL mode has ''.
 
@@ -33,6 +32,8 @@ const innerUser = /^__oceanbase_inner/i;
 /** Transactions whose session is the one to end. */
 const running = new Set(["ACTIVE", "EXPLICIT_ACTIVE", "IMPLICIT_ACTIVE", "ROLLBACK_SAVEPOINT"]);
 const interrupted = new Set(["ACTIVE", "QUERY_KILLED", "QUERY_DEADLOCKED"]);
+/** A statement that was interrupted leaves its word until the next one. */
+const asleep = new Set(["SLEEP", "QUERY_KILLED", "QUERY_DEADLOCKED"]);
 
 export function listSessions(rows: readonly Row[], viewpoint: Viewpoint): Listed {
   const me = rows.find((row) => row["ID"] === viewpoint.server.sessionId);
@@ -79,7 +80,8 @@ function activityOf(id: string, row: Row, context: Context): Activity {
     database: databaseOf(row),
     application: word(row, "MODULE") ?? "",
     client: clientOf(row),
-    query: statementOf(row, context),
+    query: row["INFO"]?.slice(0, longestQuery) ?? null,
+    quoting: context.server.mode === "mysql" ? "backslash" : "alternative",
     waitEvent: null,
     state,
     stateMs,
@@ -93,11 +95,6 @@ function activityOf(id: string, row: Row, context: Context): Activity {
     transaction: transactionOf(row),
   };
   return { id, transactionId: readId(row["TRANS_ID"]), session };
-}
-
-function statementOf(row: Row, { server }: Viewpoint): string | null {
-  const text = row["INFO"] ?? null;
-  return text === null ? null : statementText(text.slice(0, longestQuery), server.mode);
 }
 
 /** Nothing that could make a rule match, or a signal hit. */
@@ -137,7 +134,7 @@ function stateOf(row: Row): SessionState | null {
   if (command === null || state === null) return null;
   if (state === "SESSION_KILLED" || state === "INIT") return "other";
   if (command !== "SLEEP") return interrupted.has(state) ? "active" : null;
-  return state === "ACTIVE" ? null : sleepingState(row);
+  return asleep.has(state) ? sleepingState(row) : null;
 }
 
 /** What the client that says nothing has left open. */

@@ -33,6 +33,8 @@ export type ActivityLook = Readonly<{
   capped: boolean;
   /** Some statement is in another encoding, so none could be read. */
   textless: boolean;
+  /** So is the name of some user or database. */
+  nameless: boolean;
 }>;
 
 export const mostSessions = 20_000;
@@ -41,15 +43,22 @@ const longestQuery = 8_192;
 /** pg_authid: who may read it is an administrator. pg_roles shows an ordinary role only itself. */
 const passwordTable = "1260::oid";
 
-type Parts = Readonly<{ query: string; columns: string; join: string }>;
+type Parts = Readonly<{ texts: Texts; columns: string; join: string }>;
+/** What may be in another encoding, as columns of `a`; what an application calls itself is plain ASCII. */
+type Texts = Readonly<{ query: string; user: string; database: string }>;
+
+const unread = "null::text";
+const allTexts: Texts = { query: "a.query", user: "a.usename::text", database: "a.datname::text" };
+const namesOnly: Texts = { ...allTexts, query: unread };
+const noTexts: Texts = { query: unread, user: unread, database: unread };
 
 // The clock is the left side, so that it comes without any session too. An aborted transaction shows no xact_start any more.
-const activitySql = ({ query, columns, join }: Parts) => `/* lockwarden:activity */
+const activitySql = ({ texts, columns, join }: Parts) => `/* lockwarden:activity */
 select clock.now::text as now, a.pid::text as pid, a.sessionid::text as sessionid, a.datid::text as datid,
-       a.datname::text as datname, a.usesysid::text as usesysid, a.usename::text as usename, a.application_name,
+       ${texts.database} as datname, a.usesysid::text as usesysid, ${texts.user} as usename, a.application_name,
        pg_catalog.has_table_privilege(a.usesysid, ${passwordTable}, 'select') as superuser, a.client_port,
        case when a.client_port = -1 then 'local' else pg_catalog.host(a.client_addr) end as client,
-       a.state, ${query} as query, a.waiting, a.backend_start::text as backend_start, a.xact_start::text as xact_start,
+       a.state, ${texts.query} as query, a.waiting, a.backend_start::text as backend_start, a.xact_start::text as xact_start,
        a.query_start::text as query_start, a.state_change::text as state_change, ${columns}
   from (select pg_catalog.clock_timestamp() as now) as clock
   left join pg_catalog.pg_stat_activity as a
@@ -60,13 +69,13 @@ select clock.now::text as now, a.pid::text as pid, a.sessionid::text as sessioni
  limit ${mostSessions + 1}`;
 
 /** With locks: what each thread waits for. */
-const waiting = (lockTags: boolean): Omit<Parts, "query"> => ({
+const waiting = (lockTags: boolean): Omit<Parts, "texts"> => ({
   columns: `s.wait_status, s.wait_event, ${lockTags ? "s.block_sessionid::text" : "null::text"} as block_sessionid, null::text as write_id`,
   join: "left join pg_catalog.pg_thread_wait_status as s on s.tid = a.pid and s.sessionid = a.sessionid",
 });
 
 /** Without: the transaction ids of those who have written are read here, as no lock rows say them. */
-const calm: Omit<Parts, "query"> = {
+const calm: Omit<Parts, "texts"> = {
   columns: "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, w.write_id",
   join: `left join (
     select l.pid, l.sessionid, min(l.transactionid::text) as write_id from pg_catalog.pg_locks as l
@@ -87,19 +96,30 @@ export async function readActivity(
 ): Promise<ActivityLook> {
   const parts = question.locks ? waiting(product.lockTags) : calm;
   const values = [String(question.all), question.sessionIds];
-  const ask = (query: string) => connection.queryPrepared(activitySql({ query, ...parts }), values, signal);
+  const ask = (texts: Texts) => connection.queryPrepared(activitySql({ texts, ...parts }), values, signal);
+  const askOr = (texts: Texts) => ask(texts).catch(ofEncoding);
   // One stranger's text must not blind Lockwarden to everybody.
-  const whole = await ask("a.query").catch((error: unknown) => {
-    if (isOfEncoding(error)) return null;
-    throw error;
-  });
-  return activityLook(whole ?? (await ask("null::text")), { product, locks: question.locks, textless: whole === null });
+  const whole = await askOr(allTexts);
+  const named = whole ?? (await askOr(namesOnly));
+  const rows = named ?? (await ask(noTexts));
+  const { locks } = question;
+  return activityLook(rows, { product, locks, textless: whole === null, nameless: named === null });
+}
+
+function ofEncoding(error: unknown): null {
+  if (isOfEncoding(error)) return null;
+  throw error;
 }
 
 /** What the rows say; pure. */
 export function activityLook(
   rows: readonly Row[],
-  { product, locks, textless }: Readonly<{ product: Product; locks: boolean; textless: boolean }>,
+  {
+    product,
+    locks,
+    textless,
+    nameless = false,
+  }: Readonly<{ product: Product; locks: boolean; textless: boolean; nameless?: boolean }>,
 ): ActivityLook {
   const now = rows[0]?.["now"];
   if (now === undefined || now === null) throw new Error("the server answered without its clock");
@@ -114,7 +134,7 @@ export function activityLook(
     seen.add(sessionid);
     found.push(activityOf(row, { sessionId: sessionid, pid, atMs, locks, product }));
   }
-  return { at, atMs, rows: found, capped: rows.length > mostSessions, textless };
+  return { at, atMs, rows: found, capped: rows.length > mostSessions, textless, nameless };
 }
 
 type Seen = Readonly<{ sessionId: string; pid: string; atMs: number; locks: boolean; product: Product }>;
@@ -144,7 +164,7 @@ function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): A
       // A session of the pool that is on no thread shows 0.
       pid: pid === "0" ? null : pid,
       sessionId,
-      ...roleOf(row, hidden),
+      ...roleOf(row, { hidden, threadPool: product.threadPool }),
       group: null,
       superuser: truth(text("superuser")),
       maintenance: locks ? maintains(row) : null,
@@ -198,12 +218,17 @@ function stateOf(state: string | null): SessionState | null {
   }
 }
 
-function roleOf(row: Row, hidden: boolean): Pick<Session, "role" | "backendType"> {
+type Told = Readonly<{ hidden: boolean; threadPool: boolean }>;
+
+function roleOf(row: Row, { hidden, threadPool }: Told): Pick<Session, "role" | "backendType"> {
   const application = row["application_name"] ?? null;
   if (hidden) return { role: "unknown", backendType: null };
   if (row["client_port"] == null) return { role: "internal", backendType: application ?? "a thread of the server" };
   if (application !== null && internalApplications.includes(application))
     return { role: "internal", backendType: application };
+  // A pool numbers its sessions; one that is called as its thread is none of it, as the server's own threads are.
+  if (threadPool && row["pid"] === row["sessionid"])
+    return { role: "internal", backendType: "a session outside of the thread pool" };
   if (application?.startsWith(walSender) === true) return { role: "replication", backendType: "walsender" };
   // It owns the cluster, and the server itself runs as this user: its sessions are never a victim.
   if (row["usesysid"] === initialUserId) return { role: "internal", backendType: "a session of the initial user" };

@@ -37,8 +37,8 @@ const queuesAhead = `
 
 /**
  * The guarded signal: one row when the session is still what was judged, and then the signal is out. What takes time comes
- * first: conditions on no column of `a` are asked before its rows are (who still waits, behind whom), and the last of them
- * throws away the copy of the activity that a statement may keep. WHERE decides before the select list signals.
+ * first: conditions on no column of `a` are asked before its rows are (who still waits, behind whom; what its thread is
+ * about), as a join with them would read the activity first and signal by what is old by then. The last of them throws away the copy of the activity that a statement may keep. WHERE decides before the select list signals.
  *
  * Written for the grammar of 9.2. An edge is confirmed by the waiter's own ungranted lock and a granted one of the blocker's
  * on it in a conflicting mode. Rows without a pid are prepared transactions: they block, but nobody is behind a session by them.
@@ -77,6 +77,8 @@ select ${calls[signalling]} as ok, a.pid::text as pid, a.sessionid::text as sess
                                    and not w.granted and w.lock = $17::text and w.mode = $18::text) > 0)
      and ($20::bool or ((select count(*) from locks as w where w.pid = $1::int8 and w.sessionid = $2::int8 and w.locktype = 'transactionid'
                             and w.granted and w.mode = 'ExclusiveLock' and w.transactionid::text = coalesce($5::text, w.transactionid::text)) > 0) = ($5::text is not null))
+     and not exists (select 1 from pg_catalog.pg_thread_wait_status as s where s.sessionid = $2::int8
+       and (s.wait_status like '${syncStatus}%' or $19::bool and pg_catalog.split_part(s.wait_status, ':', 1) in (${list(maintenanceStatuses)})))
        then (select count(*) from (select pg_catalog.pg_stat_clear_snapshot() offset 0) as fresh) = 1
        else false end
    and a.sessionid = $2::int8 and a.backend_start = $3::timestamptz
@@ -89,8 +91,6 @@ select ${calls[signalling]} as ok, a.pid::text as pid, a.sessionid::text as sess
    and ($17::text is null or a.waiting)
    and ($9::int4 = 0 or $17::text is not null or not a.waiting)
    and (not $19::bool or a.state <> 'active' or a.query !~* '${maintenanceSql}')
-   and not exists (select 1 from pg_catalog.pg_thread_wait_status as s where s.tid = a.pid and s.sessionid = a.sessionid
-     and (s.wait_status like '${syncStatus}%' or $19::bool and pg_catalog.split_part(s.wait_status, ':', 1) in (${list(maintenanceStatuses)})))
    and a.client_port is not null and a.usesysid <> ${initialUserId}${threadPool ? " and a.pid <> a.sessionid" : ""}
    and (a.application_name is null or a.application_name not in (${list(internalApplications)}) and a.application_name not like '${walSender}%')
    and a.pid <> pg_catalog.pg_backend_pid()

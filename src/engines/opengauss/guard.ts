@@ -75,10 +75,21 @@ type Acting = Readonly<{
 
 async function signalGuarded(acting: Acting, way: Exclude<Way, "kill-session">): Promise<Sent> {
   const { connection, product, victim, order, signal } = acting;
-  const [row] = await connection.query(actSql(way, product), valuesOf(victim, order), signal);
-  if (row?.["ok"] === "t") return { kind: "sent" };
-  return await notSent(acting, row === undefined);
+  try {
+    const [row] = await connection.query(actSql(way, product), valuesOf(victim, order), signal);
+    if (row?.["ok"] === "t") return { kind: "sent" };
+    return await notSent(acting, row === undefined);
+  } catch (error) {
+    if (notThere.includes(codeOf(error)) && (await afterwards(acting)) === "gone") return { kind: "gone" };
+    throw error;
+  }
 }
+
+/**
+ * How the server refuses an ordinary user, who may well signal others, for a thread that has ended since the session was found;
+ * and for one that has left its database. Nothing was sent then.
+ */
+const notThere: readonly unknown[] = ["42501", "3D000"];
 
 /** Read again in the same session, then sent: between the two the id may have become somebody else's, which is said. */
 async function killSession(acting: Acting): Promise<Sent> {
@@ -105,8 +116,9 @@ async function killSession(acting: Acting): Promise<Sent> {
 }
 
 /** Nothing was sent: the session is gone, or is not what was judged; or the server could not signal it. */
-async function notSent({ connection, victim, order, signal }: Acting, changed: boolean): Promise<Sent> {
-  const after = await afterwards({ connection, victim, guard: order.guard, signal });
+async function notSent(acting: Acting, changed: boolean): Promise<Sent> {
+  const { victim } = acting;
+  const after = await afterwards(acting);
   if (changed || after === "gone") return { kind: after };
   return failed(`the server could not signal session ${victim.pid},${victim.sessionId}; its log says why`);
 }
@@ -168,9 +180,7 @@ function valuesOf(victim: Victim, { evidence, guard }: Order): readonly Value[] 
   ];
 }
 
-type After = Readonly<{ connection: Connection; victim: Victim; guard: Guard; signal: AbortSignal }>;
-
-async function afterwards({ connection, victim, guard, signal }: After): Promise<"gone" | "changed"> {
+async function afterwards({ connection, victim, order: { guard }, signal }: Acting): Promise<"gone" | "changed"> {
   const [row] = await connection
     .query(afterwardsSql, [victim.sessionId, victim.start], signal)
     .catch((error: unknown) => (signal.aborted ? Promise.reject(error) : [{ without_transaction: "f" }]));

@@ -15,18 +15,20 @@ import { rollbackPrepared } from "./rollback-prepared.ts";
 import { type GaussSetUp, setUpGauss } from "./set-up.ts";
 import { createReader } from "./snapshot.ts";
 import { survey } from "./survey.ts";
+import { keepThread } from "./thread.ts";
 import { hiddenSessions, hiddenText } from "./visibility.ts";
 
 export type Session = Opened & GaussSetUp;
 
 /**
- * Two sessions that stay open, as on PostgreSQL: this reader, and the actor in leader_database. The lock among daemons is
- * the actor's, and with a thread pool keeps it on a thread of its own, so that it can signal when all others are taken.
+ * Two sessions that stay open, as on PostgreSQL: this reader, and the actor in leader_database, which has the lock among
+ * daemons. With a thread pool both keep a thread, so that they can look and signal when all others are taken.
  */
 export async function linkOn(target: Target, reader: Session, signal: AbortSignal): Promise<Link> {
   try {
     const actor = await openActor(target, reader, signal);
     try {
+      if (reader.product.threadPool) for (const session of [reader, actor]) await keepThread(session, signal);
       await refusePooler(target, { reader, actor }, signal);
       return link(target, reader, actor);
     } catch (error) {

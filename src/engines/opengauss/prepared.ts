@@ -5,19 +5,26 @@ import { momentOf } from "../postgres/moment.ts";
 import { preparedKey } from "../postgres/prepared.ts";
 
 // 1260 is pg_authid: who may read it is an administrator.
-const preparedSql = (gid: string) => `/* lockwarden:prepared */
-select p.transaction::text as transaction, ${gid} as gid, p.owner::text as owner, p.database::text as database,
+const preparedSql = (text: (column: string) => string) => `/* lockwarden:prepared */
+select p.transaction::text as transaction, ${text("gid")} as gid, ${text("owner")} as owner, ${text("database")} as database,
        p.prepared::text as prepared_at, pg_catalog.clock_timestamp()::text as now,
        pg_catalog.has_table_privilege(p.owner, 1260::oid, 'select') as superuser
   from pg_catalog.pg_prepared_xacts as p`;
 
 /** One statement, needed where a lock row has no pid, and for rules about prepared transactions. */
 export async function readPrepared(connection: Connection, signal: AbortSignal): Promise<readonly Prepared[]> {
-  // One stranger's gid in another encoding: then no gid is known in this look, and none meets a rule's.
-  const rows = await connection.query(preparedSql("p.gid"), [], signal).catch((error: unknown) => {
-    if (isOfEncoding(error)) return connection.query(preparedSql("null::text"), [], signal);
+  const ask = (text: (column: string) => string) => connection.query(preparedSql(text), [], signal);
+  const ofEncoding = (error: unknown): null => {
+    if (isOfEncoding(error)) return null;
     throw error;
-  });
+  };
+  // One stranger's gid or name in another encoding: then none is known in this look, and none meets a rule's.
+  const shown = (column: string) => `p.${column}::text`;
+  const rows =
+    (await ask(shown).catch(ofEncoding)) ??
+    (await ask((column) => (column === "gid" ? "null::text" : shown(column))).catch(ofEncoding)) ??
+    (await ask((column) => (column === "gid" ? shown(column) : "null::text")).catch(ofEncoding)) ??
+    (await ask(() => "null::text"));
   return rows.map(({ transaction, gid, owner, database, prepared_at, now, superuser }) => {
     const preparedAt = prepared_at == null ? null : momentOf(prepared_at);
     const known = preparedAt !== null && now != null;

@@ -30,12 +30,13 @@ const productSql = `select /* lockwarden:product */
     ${has("pg_terminate_session", 2)} as terminate_session,
     ${has("pg_cancel_session", 2)} as cancel_session,
     ${has("gs_deployment", 0)} as deployment,
-    '' is null as empty_is_null`;
+    '' is null as empty_is_null,
+    '1' || '0' as joined`;
 
 const lockTagsSql = `select /* lockwarden:product */ l.locktag, s.block_sessionid
     from pg_catalog.pg_locks as l, pg_catalog.pg_thread_wait_status as s limit 0`;
 const deploymentSql = "select /* lockwarden:product */ pg_catalog.gs_deployment() as deployment";
-const killSql = "alter system kill session '1,1'";
+const killSql = "alter system kill session '1,9223372036854775807'";
 
 // Whoever may not change a setting would fail the whole statement; what a server does not have is left out there.
 const settingsSql = `select /* lockwarden:session */
@@ -108,6 +109,7 @@ type Configured = Named & Readonly<{ killWith: Target["kill_with"] | undefined }
 async function readProduct(wire: Wire, { killWith, ...named }: Configured, signal: AbortSignal): Promise<Product> {
   const [row = {}] = await wire.query(productSql, [], signal);
   if (Number(row["deployment"]) > 0) refuseDistributed(named, await wire.query(deploymentSql, [], signal));
+  if (row["joined"] !== "10") throw notJoining(named);
   const count = (name: string) => Number(row[name]) > 0;
   const terminateSession = count("terminate_session");
   // Unknown is taken for on: then nobody is signalled by the thread alone.
@@ -125,11 +127,15 @@ async function readProduct(wire: Wire, { killWith, ...named }: Configured, signa
 }
 
 /**
- * What ALTER SYSTEM KILL SESSION calls on this server: its column says. Two equal numbers name a thread, and none is called 1,
- * so nobody is hit; with the thread pool two small numbers that differ would be somebody's session.
+ * What ALTER SYSTEM KILL SESSION calls on this server: its column says. No thread is called 1 and no session has the highest
+ * of all numbers, so nobody is hit, whichever of the two it looks at. Where it looks at the thread, an ordinary user is
+ * refused, as nobody is there whom he might signal; by session he would only be told that there is none.
  */
 export async function readKillSession(wire: Pick<Wire, "query">, signal: AbortSignal): Promise<Product["killSession"]> {
-  const rows = await wire.query(killSql, [], signal).catch(ofServer);
+  const rows = await wire.query(killSql, [], signal).catch((error: unknown) => {
+    if (error instanceof pg.DatabaseError && error.code === "42501") return [{ pg_terminate_backend: null }];
+    return ofServer(error);
+  });
   const [column] = Object.keys(rows?.[0] ?? {});
   return column === "pg_terminate_session" || column === "pg_terminate_backend" ? column : null;
 }
@@ -142,6 +148,13 @@ async function works(wire: Wire, sql: string, signal: AbortSignal, values: reado
 function ofServer(error: unknown): null {
   if (error instanceof pg.DatabaseError) return null;
   throw error;
+}
+
+/** The names of locks are joined from their parts: where that yields a truth value, all locks would be one, and everybody a blocker. */
+function notJoining({ name, version }: Named): LinkLost {
+  return new LinkLost("refused", `expected || to join texts, got a session of ${name} ${version} where it means or`, {
+    hint: "add pipes_as_concat to sql_mode for Lockwarden's role, or name a database of another compatibility in the url and as leader_database",
+  });
 }
 
 function refuseDistributed({ name, version }: Named, [row]: readonly Row[]): void {

@@ -147,7 +147,12 @@ function locksOf(product: Product, names: Names, seen: Seen): Locks | null {
 
 function gapsOf({ activity, locks }: Seen, most = mostLocks): readonly string[] {
   const gaps: string[] = [];
-  if (activity.textless) gaps.push("a statement is in another encoding, so no statements could be read in this look");
+  if (activity.nameless)
+    gaps.push(
+      "the name of a user or database is in another encoding, so no names and statements could be read in this look",
+    );
+  else if (activity.textless)
+    gaps.push("a statement is in another encoding, so no statements could be read in this look");
   if (activity.capped)
     gaps.push(
       `more than ${mostSessions} sessions are in a transaction or wait; the rest was not read, so nobody is acted on in this look`,

@@ -25,16 +25,32 @@ create function ${name} returns table (${columns}) language plpgsql stable secur
   begin return query ${query}; end $$;`;
 }
 
-const seatType = "backend int, port int, pid int8, sessionid int8, client_addr inet, client_port int";
+const seatColumns = ["backend int", "port int", "pid int8", "sessionid int8", "client_addr inet", "client_port int"];
+const seatType = seatColumns.join(", ");
+
+// A line a column: a look reads it several times, and JSON takes ten times as long to read.
+const seatsQuery = `
+  select u.* from (select string_to_array(gauss.written(), E'\\n') as lines offset 0) as w,
+         unnest(${seatColumns.map((column, at) => `w.lines[${at + 2}]::${column.split(" ")[1]}[]`).join(", ")}) as u`;
 
 /** What the front knows; `file` is where it writes that down. */
 function frontSql(file: string): string {
   return `
 create schema gauss;
 grant usage on schema gauss to public;
-create function gauss.front() returns json language sql volatile security definer
-  return pg_catalog.pg_read_file('${file}')::json;
-${rowsOf("gauss.seats()", seatType, `select * from json_to_recordset(gauss.front() -> 'seats') as s(${seatType})`)}
+create function gauss.written() returns text language plpgsql volatile security definer as $$
+  declare written bytea;
+  begin
+    loop
+      written := pg_catalog.pg_read_binary_file('${file}');
+      -- It is written over in place: half of it may be of the time before.
+      exit when substring(written, 1, 16) = decode(md5(substring(written, 17)), 'hex');
+    end loop;
+    return convert_from(substring(written, 17), 'UTF8');
+  end $$;
+create function gauss.front() returns json language plpgsql volatile security definer as $$
+  begin return split_part(gauss.written(), E'\\n', 1)::json; end $$;
+${rowsOf("gauss.seats()", seatType, seatsQuery)}
 ${rowsOf(
   "gauss.prepared()",
   "xid text, sessionid int8",
@@ -57,10 +73,7 @@ const threadType =
   "connection_info text, unique_sql_id int8, trace_id text, backend int";
 
 /** Every session and worker. A session that went past the front (through the backend's own url) is one without a seat. */
-const threadsSql = rowsOf(
-  "gauss.threads()",
-  threadType,
-  `
+const threadsQuery = `
   select a.datid, a.datname, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid),
          a.usesysid, case when a.usesysid = 10 then 'omm'::name else a.usename end, a.application_name,
          coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
@@ -76,18 +89,23 @@ const threadsSql = rowsOf(
          case when w.name = 'workload' then 'active' end, 'default_pool', 0,
          case when w.name = 'workload' then 'WLM fetch collect info from data nodes' end, null, 0, '', null
     from (values ${internalWorkers.map(([name, thread]) => `('${name}', ${thread}::int8)`).join(", ")}) as w(name, thread)
-    join pg_database as d on d.datname = 'postgres'`,
-);
+    join pg_database as d on d.datname = 'postgres'`;
+
+const threadsSql = rowsOf("gauss.threads()", threadType, threadsQuery);
 
 const visibleSql = rowsOf(
   "gauss.visible()",
   threadType,
-  "select t.* from gauss.threads() as t, gauss.me() as m where m.sysadmin or m.monadmin or t.usesysid = m.oid",
+  `select t.* from (${threadsQuery}) as t(${threadType.replaceAll(/(\w+) [^,]+/g, "$1")})
+    where (select m.sysadmin or m.monadmin from gauss.me() as m) or t.usesysid = (select m.oid from gauss.me() as m)`,
 );
 
 const activityColumns =
   "datid, datname, pid, sessionid, usesysid, usename, application_name, client_addr, client_hostname, client_port, " +
   "backend_start, xact_start, query_start, state_change, waiting, enqueue, state, resource_pool, query_id, query, connection_info";
+
+const lockTag =
+  "gauss.lock_tag(l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid)";
 
 // Fields of a lock tag in hexadecimal, its type last; types as lock.h of openGauss numbers them.
 const lockTagSql = `
@@ -106,20 +124,25 @@ ${rowsOf(
   "gauss.lock_rows()",
   `locktype text, database oid, relation oid, page int, tuple int2, bucket int, virtualxid text, transactionid xid,
     classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
-    fastpath bool, locktag text, global_sessionid text, backend int`,
+    fastpath bool, global_sessionid text, backend int`,
   `
   with rows as materialized (select * from pg_lock_status()),
+  seats as materialized (select s.backend, s.pid, s.sessionid from gauss.seats() as s where s.backend <> 0),
   -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
-  owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r join gauss.prepared() as p
-              on r.pid is null and r.locktype = 'transactionid' and p.xid = r.transactionid::text and r.granted)
+  owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r
+              cross join lateral (select * from gauss.prepared() as p where p.xid = r.transactionid::text offset 0) as p
+              where r.pid is null and r.locktype = 'transactionid' and r.granted)
   select l.locktype, l.database, l.relation, l.page, l.tuple, 0, l.virtualxid, l.transactionid, l.classid, l.objid,
-         l.objsubid, coalesce('-1/' || p.xid, l.virtualtransaction), t.pid, coalesce(t.sessionid, p.sessionid), l.mode, l.granted, l.fastpath,
-         gauss.lock_tag(l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid),
-         '0:0#0'::text, l.pid
+         l.objsubid, coalesce('-1/' || p.xid, l.virtualtransaction), coalesce(s.pid, o.id), coalesce(s.sessionid, o.id, p.sessionid),
+         l.mode, l.granted, l.fastpath, '0:0#0'::text, l.pid
     from rows as l
-    left join gauss.threads() as t on t.backend = l.pid
+    left join seats as s on s.backend = l.pid
     left join owners as p on l.pid is null and p.virtualtransaction = l.virtualtransaction
-   where coalesce(t.sessionid, p.sessionid) is not null`,
+    -- Whoever went past the front.
+    cross join lateral (select case when s.backend is null and l.pid is not null then (
+      select 139800000000000 + a.pid from pg_stat_get_activity(l.pid) as a
+       where a.backend_type = 'client backend' and a.application_name <> 'opengauss-double') end as id offset 0) as o
+   where coalesce(s.sessionid, o.id, p.sessionid) is not null`,
 )}`;
 
 const locksColumns =
@@ -130,23 +153,27 @@ const locksColumns =
 // that prepared it.
 const waitsSql = `
 create function gauss.prepared_blocker(tag text) returns int8 language sql stable security definer as $$
-  select sessionid from gauss.lock_rows() where locktag = tag and granted and pid is null order by 1 limit 1 $$;
+  select sessionid from gauss.lock_rows() as l where granted and pid is null and ${lockTag} = tag order by 1 limit 1 $$;
 ${rowsOf(
   "gauss.waits()",
   `node_name text, db_name text, thread_name text, query_id int8, tid int8, sessionid int8, lwtid int, psessionid int8,
     tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
     global_sessionid text`,
   `
+  with everybody as materialized (select * from gauss.threads()),
+  waiting as materialized (
+    select l.pid as backend, l.locktype, l.mode, (pg_blocking_pids(l.pid))[1] as blocker,
+           ${lockTag} as locktag
+      from pg_lock_status() as l where not l.granted)
   select 'dn1'::text, t.datname::text, t.application_name, case when m.sees then t.query_id end, t.pid, t.sessionid,
          coalesce(t.backend, 0), null::int8, 0, 0,
          case when m.sees then case when l.locktype is not null then 'acquire lock' when t.state = 'active' then 'none' else 'wait cmd' end end,
          case when m.sees then coalesce(l.locktype, case when t.state = 'active' then 'none' else 'wait cmd' end) end,
          case when m.sees then l.locktag end, case when m.sees then l.mode end,
          case when m.sees and l.locktype is not null then coalesce(b.sessionid, gauss.prepared_blocker(l.locktag)) end, '0:0#0'::text
-    from gauss.threads() as t
-    left join (select * from gauss.lock_rows() where not granted) as l on l.backend = t.backend
-    left join gauss.threads() as b
-      on b.backend = case when l.backend is not null then (pg_blocking_pids(l.backend))[1] end
+    from everybody as t
+    left join waiting as l on l.backend = t.backend
+    left join everybody as b on b.backend = l.blocker
     cross join gauss.me() as me
     cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees) as m`,
 )}`;
@@ -156,18 +183,18 @@ const waitsColumns =
 
 function viewsSql(version: Version, compatibility: string): string {
   const activity = version.globalIds ? `${activityColumns}, unique_sql_id, trace_id` : activityColumns;
-  const tags = version.lockTags ? ", locktag" : "";
+  const tags = version.lockTags ? `, ${lockTag} as locktag` : "";
   const ids = version.globalIds ? ", global_sessionid" : "";
   const waitTags = version.lockTags ? ", locktag, lockmode, block_sessionid" : "";
   return `
 create view gauss.pg_stat_activity as select ${activity} from gauss.visible();
-create view gauss.pg_locks as select ${locksColumns}${tags}${ids} from gauss.lock_rows();
+create view gauss.pg_locks as select ${locksColumns}${tags}${ids} from gauss.lock_rows() as l;
 create view gauss.pg_thread_wait_status as select ${waitsColumns}${waitTags}${ids} from gauss.waits();
 create view gauss.pg_roles as
   select case when r.oid = 10 then 'omm' else r.rolname end as rolname, r.oid = 10 as rolsuper, r.rolinherit, r.rolcreaterole,
          r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolsuper as rolsystemadmin, r.rolconnlimit, r.rolconfig, r.oid,
          (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as rolmonitoradmin
-    from pg_catalog.pg_roles as r where r.rolname !~ '^pg_';
+    from pg_catalog.pg_roles as r where r.rolname !~ '^pg_' and exists (select from gauss.me() as m where m.sysadmin or m.oid = r.oid);
 create view gauss.pg_database as
   select d.oid, d.datname, d.datdba, d.encoding, d.datcollate, d.datctype, d.datistemplate, d.datallowconn, d.datconnlimit,
          d.dattablespace, '${compatibility}'::name as datcompatibility, d.datacl from pg_catalog.pg_database as d;

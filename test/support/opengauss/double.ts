@@ -47,7 +47,13 @@ export async function startOpenGauss(options: Options = {}): Promise<OpenGaussDo
   });
   try {
     const built = { options, version, added, signalled, backend, seats: seats(threadPool, options.workers ?? 4) };
-    return await open({ ...built, admin: await adminOf(backend), accounts: new Map(), sqlLog: [] });
+    return await open({
+      ...built,
+      admin: await adminOf(backend),
+      accounts: new Map(),
+      sqlLog: [],
+      modes: { pipesMeanOr: false },
+    });
   } catch (error) {
     await backend.stop();
     throw error;
@@ -64,6 +70,7 @@ type Building = Readonly<{
   seats: Seats;
   accounts: Map<string, Account>;
   sqlLog: Heard[];
+  modes: { pipesMeanOr: boolean };
 }>;
 
 async function open(building: Building): Promise<OpenGaussDouble> {
@@ -96,11 +103,13 @@ async function open(building: Building): Promise<OpenGaussDouble> {
     answers,
     signalled: building.signalled,
     recycleIds: building.seats.recycle,
+    pipesMeanOr: (on) => (building.modes.pipesMeanOr = on),
     killGrammar: version.killGrammar,
     setVersion: book.setVersion,
     backend,
     stop: async () => {
       await listening.close();
+      book.close();
       await admin.end();
       await backend.stop();
     },
@@ -139,7 +148,13 @@ function houseOf(building: Building, book: Ledger): House {
   return {
     backendPort: backend.port,
     seats: building.seats,
-    dialect: (user) => ({ version, settings: added, emptyIsNull, sysadmin: accounts.get(user)?.sysadmin ?? false }),
+    dialect: (user) => ({
+      version,
+      settings: added,
+      emptyIsNull,
+      pipesMeanOr: building.modes.pipesMeanOr,
+      sysadmin: accounts.get(user)?.sysadmin ?? false,
+    }),
     settle: book.settle,
     heard: (user, seat, sql, { prepares, accounts: changed }) => {
       sqlLog.push({ user, sessionId: String(seat.sessionId), sql });

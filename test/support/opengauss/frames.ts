@@ -2,7 +2,8 @@ import type { Duplex } from "node:stream";
 
 // The frames of the PostgreSQL protocol, version 3: one letter, a length that counts itself, a body.
 
-export type Frame = Readonly<{ kind: string; body: Buffer }>;
+/** `whole`: all of its bytes. */
+export type Frame = Readonly<{ kind: string; body: Buffer; whole: Buffer }>;
 
 export type Reader = Readonly<{
   /** The first message of a connection has no letter. null: the peer is gone. */
@@ -39,7 +40,11 @@ export function reader(socket: Duplex): Reader {
   const cutFrame = (): Frame | null => {
     if (unread.length < 5 || unread.length <= unread.readUInt32BE(1)) return null;
     const size = 1 + unread.readUInt32BE(1);
-    const frame = { kind: String.fromCharCode(unread[0] ?? 0), body: unread.subarray(5, size) };
+    const frame = {
+      kind: String.fromCharCode(unread[0] ?? 0),
+      body: unread.subarray(5, size),
+      whole: unread.subarray(0, size),
+    };
     unread = unread.subarray(size);
     return frame;
   };

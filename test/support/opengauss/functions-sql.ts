@@ -45,7 +45,10 @@ const cancelText = terminateText.replace("terminate other backend", "cancel quer
 const cancelSessionText =
   "must be system admin or have the same role to cancel queries running in other server processes";
 
-/** By thread: whoever sits on it now. A thread of the pool that nobody sits on takes the signal and does nothing. */
+/**
+ * By thread: whoever sits on it now. An ordinary user is refused for a thread that is not there, and for one of the pool that
+ * nobody sits on; for an administrator that one takes the signal and does nothing.
+ */
 function byThread(verb: "cancel" | "terminate"): string {
   return `
 create function gauss.${verb}_thread(called text, thread int8, words text) returns bool language plpgsql security definer as $$
@@ -54,6 +57,12 @@ create function gauss.${verb}_thread(called text, thread int8, words text) retur
     select t.backend, t.datid, t.usesysid, t.usename, t.application_name, t.sessionid, t.pid into target
       from gauss.threads() as t where t.pid = thread and t.pid <> 0;
     if target.sessionid is null then
+      if not (select m.sysadmin from gauss.me() as m) then
+        if (gauss.front() -> 'idleWorkers')::jsonb @> to_jsonb(thread) then
+          raise exception using errcode = '3D000', message = 'database with OID 0 does not exist';
+        end if;
+        raise exception using errcode = '42501', message = words;
+      end if;
       if (gauss.front() -> 'idleWorkers')::jsonb @> to_jsonb(thread) then return true; end if;
       raise warning 'PID % is not a gaussdb server thread', thread;
       return false;

@@ -1,7 +1,8 @@
-import { chmodSync, renameSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { closeSync, fchmodSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Account } from "./accounts.ts";
-import type { Seats } from "./seats.ts";
+import type { Seat, Seats } from "./seats.ts";
 
 // What the catalog's functions must know of the front: a file beside the server, written at once, so that a statement
 // which is passed on later finds it. And what they tell the front: lines in the server's log.
@@ -13,36 +14,45 @@ export type Ledger = Readonly<{
   touch(): void;
   prepare(gid: string, sessionId: number): void;
   setVersion(text: string): void;
+  close(): void;
 }>;
+
+/** In the order in which the catalog reads them. */
+const columns: readonly ((seat: Seat) => string | number)[] = [
+  (seat) => seat.backendPid,
+  (seat) => seat.backendPort,
+  (seat) => seat.pid,
+  (seat) => seat.sessionId,
+  (seat) => seat.clientAddress,
+  (seat) => seat.clientPort,
+];
 
 export function ledger(folder: string, seats: Seats, accounts: ReadonlyMap<string, Account>, version: string): Ledger {
   const file = join(folder, "front.json");
+  const open = openSync(file, "w");
+  fchmodSync(open, 0o644);
+  let longest = 0;
+  let closed = false;
   const prepared = new Map<string, number>();
   const state = { version, revision: -1 };
   const named = (right: "monadmin" | "persistence") =>
     [...accounts.values()].filter((account) => account[right]).map(({ name }) => name);
   const touch = () => void (state.revision = -1);
   const settle = () => {
-    if (state.revision === seats.revision()) return;
+    if (closed || state.revision === seats.revision()) return;
     state.revision = seats.revision();
-    const text = JSON.stringify({
+    const known = JSON.stringify({
       version: state.version,
       monadmin: named("monadmin"),
       persistence: named("persistence"),
       idleWorkers: seats.idleWorkers(),
       prepared: [...prepared].map(([gid, sessionid]) => ({ gid, sessionid })),
-      seats: seats.all().map((seat) => ({
-        backend: seat.backendPid,
-        port: seat.backendPort,
-        pid: seat.pid,
-        sessionid: seat.sessionId,
-        client_addr: seat.clientAddress,
-        client_port: seat.clientPort,
-      })),
     });
-    writeFileSync(`${file}.new`, text);
-    chmodSync(`${file}.new`, 0o644);
-    renameSync(`${file}.new`, file);
+    const text = [known, ...columns.map((of) => `{${seats.all().map(of).join(",")}}`)].join("\n");
+    longest = Math.max(longest, Buffer.byteLength(text));
+    const whole = text + " ".repeat(longest - Buffer.byteLength(text));
+    // A file that takes another one's place, or is cut, some file systems write to the disk at once.
+    writeSync(open, Buffer.concat([createHash("md5").update(whole).digest(), Buffer.from(whole)]), 0, null, 0);
   };
   settle();
   return {
@@ -57,6 +67,10 @@ export function ledger(folder: string, seats: Seats, accounts: ReadonlyMap<strin
       state.version = text;
       touch();
       settle();
+    },
+    close: () => {
+      closed = true;
+      closeSync(open);
     },
   };
 }

@@ -56,6 +56,8 @@ export type OpenGaussDouble = Readonly<{
   signalled: readonly Signalled[];
   /** Thread pool off: whether the next session gets the id of the one that ended last, as on a real server. Default: yes. */
   recycleIds(on: boolean): void;
+  /** As in a database of compatibility B whose sql_mode lacks pipes_as_concat: `||` means or. */
+  pipesMeanOr(on: boolean): void;
   killGrammar: KillGrammar;
   /** What version() says from now on. */
   setVersion(text: string): void;

@@ -60,8 +60,8 @@ async function fromClient(house: House, session: Session): Promise<void> {
   }
 }
 
-function fromClientFrame(house: House, session: Session, { kind, body }: Frame): Buffer {
-  if (kind === "X") return encode(kind, body);
+function fromClientFrame(house: House, session: Session, { kind, body, whole }: Frame): Buffer {
+  if (kind === "X") return whole;
   house.seats.attach(session.seat);
   if (kind === "Q" || kind === "S") session.due++;
   switch (kind) {
@@ -77,7 +77,7 @@ function fromClientFrame(house: House, session: Session, { kind, body }: Frame):
     case "B":
       return encode(kind, house.dialect(session.user).emptyIsNull ? withoutEmpty(body) : body);
     default:
-      return encode(kind, body);
+      return whole;
   }
 }
 
@@ -142,12 +142,12 @@ const refusedPattern = new RegExp(`${refusedWord}(\\d+)`);
 
 type Told = Readonly<{ now: Buffer; last?: undefined } | { now?: undefined; last: Buffer | null }>;
 
-function toldFrame(session: Session, { kind, body }: Frame): Told {
+function toldFrame(session: Session, { kind, body, whole }: Frame): Told {
   switch (kind) {
     case "S": {
       const name = cstringAt(body, 0);
       if (unsaid.has(name) || name.startsWith("gauss.")) return { now: nothing };
-      return { now: name === "server_version" ? encode(kind, cstrings(name, "9.2.4")) : encode(kind, body) };
+      return { now: name === "server_version" ? encode(kind, cstrings(name, "9.2.4")) : whole };
     }
     case "E": {
       const fields = complaint(session, body);
@@ -159,9 +159,9 @@ function toldFrame(session: Session, { kind, body }: Frame): Told {
     case "N":
       return { now: encodeFields(kind, complaint(session, body)) };
     case "T":
-      return { now: encode(kind, body.includes("gauss.") ? withPlainNames(body) : body) };
+      return { now: body.includes("gauss.") ? encode(kind, withPlainNames(body)) : whole };
     default:
-      return { now: encode(kind, body) };
+      return { now: whole };
   }
 }
 

@@ -10,6 +10,8 @@ export type Dialect = Readonly<{
   settings: Readonly<Record<string, names.Setting>>;
   /** '' is NULL: sql_compatibility A. */
   emptyIsNull: boolean;
+  /** `||` is OR. */
+  pipesMeanOr: boolean;
   /** The session's user is a sysadmin. */
   sysadmin: boolean;
 }>;
@@ -106,7 +108,8 @@ function renamed(statement: readonly Token[], words: readonly Token[], dialect: 
     }
     const around = { before: words[at - 1], previous: words[at - 2], after: words[at + 1] };
     at++;
-    if (isQuestion && dialect.emptyIsNull && isEmpty(token, around)) texts.push("null");
+    if (isQuestion && dialect.pipesMeanOr && token.text === "||") texts.push(" or ");
+    else if (isQuestion && dialect.emptyIsNull && isEmpty(token, around)) texts.push("null");
     else if (
       names.settingVerbs.has(verb) &&
       dialect.settings[lower(token)] !== undefined &&

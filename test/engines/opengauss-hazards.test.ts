@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type pg from "pg";
+import { createReader } from "../../src/engines/opengauss/snapshot.ts";
+import { openGauss } from "../support/opengauss/double.ts";
+import { type Client, gaussConnection, gaussScene, orderOn, sessionIn } from "../support/opengauss-look.ts";
+import { client, eventually } from "../support/servers.ts";
+import { quiet } from "../support/text-connection.ts";
+
+// Each hazard is shown to be one: what hits the innocent there, and what Lockwarden does instead.
+
+const stages = [];
+for (const threadPool of [false, true]) {
+  const double = await openGauss({ threadPool });
+  const here = await gaussScene(double);
+  const dba = await gaussConnection(double.url("dba"), "dba");
+  await dba.query("create table account (id int primary key, n int)", [], quiet);
+  await dba.query("insert into account values (1, 0), (2, 0)", [], quiet);
+  await dba.query("grant all on account to app, other", [], quiet);
+  stages.push({ mode: `thread pool ${threadPool ? "on" : "off"}`, threadPool, double, here });
+}
+
+/** The PostgreSQL behind, unseen by the double. */
+const behind = (double: { backend: { url(): string } }) =>
+  client(double.backend.url(), { application_name: "opengauss-double" });
+
+/** Runs while a view of the catalog shows something else. */
+async function withView<T>(
+  admin: pg.Client,
+  { name, change }: Readonly<{ name: string; change(definition: string): string }>,
+  run: () => Promise<T>,
+): Promise<T> {
+  const sql = "select trim(trailing ';' from pg_get_viewdef($1::regclass)) as text";
+  const { rows } = await admin.query<{ text: string }>(sql, [`gauss.${name}`]);
+  const definition = rows[0]?.text ?? assert.fail(`no view ${name}`);
+  await admin.query(`create or replace view gauss.${name} as ${change(definition)}`);
+  try {
+    return await run();
+  } finally {
+    await admin.query(`create or replace view gauss.${name} as ${definition}`);
+  }
+}
+
+for (const { mode, threadPool, double, here } of stages) {
+  const isWell = async (one: Client) => (await one.run("select 1 as one"))[0]?.["one"] === "1";
+  const open = async (id: number, user = "app") => {
+    const one = await here.person(user);
+    await one.run("begin");
+    await one.run(`update account set n = n + 1 where id = ${id}`);
+    return one;
+  };
+
+  for (const [slow, column] of [
+    ["pg_locks", "mode"],
+    ["pg_thread_wait_status", "wait_status"],
+  ] as const) {
+    test(`${mode}: while ${slow} takes its time the victim goes on to its next transaction: it is read last of all, and spared`, async () => {
+      const victim = await open(1);
+      const order = orderOn(await here.read(), victim, { sinceState: false });
+      const admin = await behind(double);
+      await admin.query(
+        "create or replace function gauss.slow() returns bool language plpgsql as 'begin perform pg_advisory_xact_lock_shared(4711); return true; end'",
+      );
+      await admin.query("select pg_advisory_lock(4711)");
+      const change = (definition: string) =>
+        definition.replace(new RegExp(`\\b${column}\\b`), `case when gauss.slow() then ${column} end as ${column}`);
+      const sent = await withView(admin, { name: slow, change }, async () => {
+        const sending = here.send(order);
+        const waits = "select from pg_locks where locktype = 'advisory' and objid = 4711 and not granted";
+        await eventually(async () => (await admin.query(waits)).rowCount === 1);
+        for (const sql of ["commit", "begin", "update account set n = n + 1 where id = 1"]) await victim.run(sql);
+        await admin.query("select pg_advisory_unlock(4711)");
+        return await sending;
+      });
+      assert.deepEqual(sent, { kind: "changed" });
+      assert.equal(await isWell(victim), true);
+      await Promise.all([victim.end(), admin.end()]);
+    });
+  }
+
+  test(`${mode}: a commit that waits for its standby is never signalled, nor a thread that says it vacuums`, async () => {
+    const victim = await open(1);
+    const admin = await behind(double);
+    const showing = (status: string) => (definition: string) =>
+      definition.replace(
+        /\bwait_status\b/,
+        `case when sessionid = ${victim.sessionId} then '${status}' else wait_status end as wait_status`,
+      );
+    const before = await here.read();
+    const acts = (status: string, notMaintenance: boolean) =>
+      withView(admin, { name: "pg_thread_wait_status", change: showing(status) }, () =>
+        here.send(orderOn(before, victim, { notMaintenance })),
+      );
+    assert.deepEqual(await acts("wait wal sync", false), { kind: "changed" });
+    assert.deepEqual(await acts("vacuum: account", true), { kind: "changed" });
+    assert.equal(await isWell(victim), true);
+    const again = orderOn(await here.read(), victim);
+    assert.equal(sessionIn(before, victim).sessionId, victim.sessionId);
+    assert.deepEqual(await here.send(again), { kind: "sent" });
+    await eventually(() => victim.isEnded());
+    await admin.end();
+  });
+
+  test(`${mode}: a client that is on no thread of the pool is ${threadPool ? "spared, and why is said" : "like any other where there is no pool"}`, async () => {
+    const apart = await client(double.backend.url("app"), { application_name: "apart" });
+    await apart.query("begin; update account set n = n + 1 where id = 2");
+    const snapshot = await here.read();
+    const seen = snapshot.sessions.find(({ application }) => application === "apart") ?? assert.fail("not listed");
+    assert.equal(seen.pid, seen.sessionId);
+    const words = ["client", "client backend"];
+    assert.deepEqual(
+      [seen.role, seen.backendType],
+      threadPool ? ["internal", "a session outside of the thread pool"] : words,
+    );
+    const order = orderOn(snapshot, seen);
+    const forged = { ...order, evidence: { ...order.evidence, victim: { ...seen, role: "client" as const } } };
+    assert.deepEqual(await here.send(forged), { kind: threadPool ? "changed" : "sent" });
+    await apart.end().catch(() => undefined);
+  });
+
+  test(`${mode}: users and databases whose names are in another encoding take nobody else out of sight`, async () => {
+    const stranger = "王";
+    await double.createUser({ name: stranger });
+    const strange = await here.person(stranger, "strange");
+    await strange.run("begin");
+    const holder = await open(1);
+    const connection = await gaussConnection(double.url("lockwarden"));
+    await connection.query("set client_encoding = 'LATIN1'", [], quiet);
+    const reader = createReader({
+      connection,
+      product: here.product,
+      target: { name: "app" },
+      facts: { version: "7.0.0-RC2", serverId: "server", recovery: false, database: "postgres" },
+      openOther: (database) => gaussConnection(double.url("lockwarden", database)),
+      own: [connection.sessionId],
+    });
+    const look = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
+    for (const one of [strange, holder]) {
+      const { user, database, application, transaction } = sessionIn(look, one);
+      assert.deepEqual([user, database, transaction.kind], [null, null, "open"]);
+      assert.equal(application, one === strange ? "strange" : "shop");
+    }
+    assert.match(look.gaps.join(), /the name of a user or database is in another encoding/);
+    await strange.run("prepare transaction 'strange'");
+    const later = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
+    assert.deepEqual(
+      later.prepared.map(({ gid, user, database }) => [gid, user, database]),
+      [["strange", "", ""]],
+    );
+    await strange.run("rollback prepared 'strange'");
+    assert.equal((await reader.read({ sessions: "all", locks: true }, quiet)).gaps.length, 1);
+    await Promise.all([strange.end(), connection.close()]);
+    const after = await eventually(async () => {
+      const seen = await here.read();
+      return seen.sessions.every(({ application }) => application !== "strange") && seen;
+    });
+    assert.equal(sessionIn(after, holder).user, "app");
+    await holder.end();
+  });
+}
