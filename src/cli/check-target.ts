@@ -200,7 +200,8 @@ function missingFound({ missing, grant, needed }: Missing, isError: boolean): Fo
 
 /** That all is well is said with what it was compared with. */
 function timeoutsFound({ timeouts }: Survey): Found {
-  const on = timeouts.filter(({ kind, ms }) => ms > 0 && kind !== "deadlock").map(timeoutText);
+  // One setting may be a limit of two kinds.
+  const on = [...new Set(timeouts.filter(({ kind, ms }) => ms > 0 && kind !== "deadlock").map(timeoutText))];
   const most = 6;
   const more = on.length > most ? ` and ${on.length - most} more` : "";
   const text =

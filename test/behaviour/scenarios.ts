@@ -81,6 +81,9 @@ const scenarios: Readonly<Record<string, (scene: Scene, t: Parameters<typeof mai
         more: `channels:\n  - {name: oncall, type: email, ${smtp}}`,
       }),
     );
+    const checked = await run(here, "check");
+    assert.equal(checked.code, 0, checked.out + checked.err);
+    assert.doesNotMatch(checked.out.replaceAll(/\s+/g, " "), /(\w+_timeout \([^)]*\)), \1/, "each limit is named once");
     const daemon = here.run();
     await login;
     await ended(victim);

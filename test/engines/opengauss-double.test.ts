@@ -137,7 +137,7 @@ for (const { double, dba: sysadmin, live, watch, how } of [unpooled, pooled]) {
 
   test(`internal workers have neither client nor port, and one of them has a transaction, ${how}`, async () => {
     const sql =
-      "select application_name, pid, sessionid, state, xact_start is not null as x from pg_stat_activity where client_port is null and usesysid = 10";
+      "select application_name, pid, sessionid, state, query, xact_start is not null as x from pg_stat_activity where client_port is null and usesysid = 10";
     const workers = await watch.rows(sql);
     assert.equal(workers.length, 9);
     assert.ok(workers.every((row) => row["pid"] === row["sessionid"] && row["pid"]?.length === 15));
@@ -145,6 +145,34 @@ for (const { double, dba: sysadmin, live, watch, how } of [unpooled, pooled]) {
       workers.filter((row) => row["x"] === "t").map((row) => [row["application_name"], row["state"]]),
       [["workload", "active"]],
     );
+    const active = workers.filter((row) => row["state"] === "active").map((row) => row["application_name"] ?? "");
+    assert.deepEqual(new Set(active), new Set(["Asp", "JobScheduler", "PercentileJob", "workload"]));
+    assert.equal(workers.filter((row) => row["state"] === "idle" && row["query"] === "").length, 5);
+  });
+
+  test(`who may not look is shown no role but his own, MONADMIN or not, ${how}`, async () => {
+    assert.deepEqual(await watch.rows("select rolname, rolmonitoradmin from pg_roles"), [
+      { rolname: "watch", rolmonitoradmin: "t" },
+    ]);
+    const { dba: admin } = double.threadPool ? pooled : unpooled;
+    assert.ok((await admin.rows("select rolname from pg_roles")).length > 1);
+  });
+
+  test(`a session that has not said anything yet has no state in a pool, and rests without one, ${how}`, async () => {
+    const silent = await client(double.url("app"), { application_name: "silent" });
+    const look = async () =>
+      (
+        await watch.rows(
+          "select state, query, state_change is null as x from pg_stat_activity where application_name = 'silent'",
+        )
+      )[0];
+    assert.deepEqual(
+      await look(),
+      double.threadPool ? { state: null, query: null, x: "t" } : { state: "idle", query: "", x: "f" },
+    );
+    await silent.query("select 1");
+    await eventually("it rests", async () => (await look())?.["state"] === "idle");
+    await silent.end();
   });
 
   test(`who may not look sees itself alone in the activity, and everybody's locks, ${how}`, async () => {
