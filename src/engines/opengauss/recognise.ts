@@ -51,6 +51,12 @@ export function refusalOf(target: Pick<Target, "name" | "engine" | "kill_with">,
   });
 }
 
+function withoutKillSession(server: string): LinkLost {
+  return new LinkLost("refused", `the target says kill_with: kill-session, and ${server} has no such statement`, {
+    hint: "leave kill_with out, which is for openGauss and GaussDB, or correct the url",
+  });
+}
+
 /** One line, as much as says which it is. */
 function shown(version: string): string {
   const line = version.replace(/\s+/g, " ").trim();
