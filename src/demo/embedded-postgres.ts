@@ -1,6 +1,19 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, chown, cp, mkdtemp, readdir, readFile, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  cp,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
@@ -37,6 +50,8 @@ export type EmbeddedOptions = Readonly<{
   onLog?(text: string): void;
   /** More environment of the server's process. */
   environment?: Readonly<Record<string, string>>;
+  /** A folder of `keepFolder`: what servers of one version have in common is made there once, and then copied. */
+  kept?: string | undefined;
   /** The superuser's: then nobody is trusted, every role needs its password. Letters and digits. */
   password?: string;
 }>;
@@ -100,16 +115,12 @@ export async function startPostgres(options: EmbeddedOptions = {}): Promise<Embe
 type Owned = EmbeddedOptions & Readonly<{ owner: Owner }>;
 
 async function startIn(folder: string, source: string, { owner, ...options }: Owned): Promise<EmbeddedPostgres> {
-  const program = await copyProgram(source, folder);
   const dataFolder = join(folder, "data");
-  if (owner !== null) await chown(folder, owner.uid, owner.gid);
-  await chmod(folder, 0o755);
+  const program = await (options.kept === undefined || options.password !== undefined
+    ? freshCluster(folder, source, { ...options, owner })
+    : copyOfKept(folder, source, { owner, kept: options.kept }));
   const as = owner === null ? {} : { uid: owner.uid, gid: owner.gid };
-  const environment = { PATH: process.env["PATH"] ?? "", LC_ALL: "C", TZ: "UTC", HOME: folder };
-  const access = await accessOf(options, folder, owner);
-  const initdb = ["-D", dataFolder, "-U", "postgres", ...access, "-E", "UTF8", "--locale=C", "--no-sync"];
-  await run(join(program, "bin", "initdb"), initdb, { ...as, cwd: folder, env: environment });
-  await rm(join(folder, passwordName), { force: true });
+  const environment = environmentIn(folder);
   if (options.hba !== undefined) {
     await writeFile(join(dataFolder, "pg_hba.conf"), options.hba);
   }
@@ -155,6 +166,53 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+function environmentIn(folder: string): Record<string, string> {
+  return { PATH: process.env["PATH"] ?? "", LC_ALL: "C", TZ: "UTC", HOME: folder };
+}
+
+/** Binaries, and a cluster in `data` that was never started. Returns where the binaries are. */
+async function freshCluster(folder: string, source: string, { owner, ...options }: Owned): Promise<string> {
+  const program = await copyProgram(source, folder);
+  await letIn(folder, owner);
+  const access = await accessOf(options, folder, owner);
+  const initdb = ["-D", join(folder, "data"), "-U", "postgres", ...access, "-E", "UTF8", "--locale=C", "--no-sync"];
+  const as = owner === null ? {} : { uid: owner.uid, gid: owner.gid };
+  await run(join(program, "bin", "initdb"), initdb, { ...as, cwd: folder, env: environmentIn(folder) });
+  await rm(join(folder, passwordName), { force: true });
+  return program;
+}
+
+async function letIn(folder: string, owner: Owner): Promise<void> {
+  if (owner !== null) await chown(folder, owner.uid, owner.gid);
+  await chmod(folder, 0o755);
+}
+
+/** An empty folder for `kept`; whoever made it removes it. */
+export async function keepFolder(): Promise<string> {
+  const folder = await mkdtemp(join(await temporaryFolder(await serverOwner()), "lockwarden-kept-"));
+  await chmod(folder, 0o755);
+  return folder;
+}
+
+type Keeping = Readonly<{ owner: Owner; kept: string }>;
+
+/** Several may want the same one at the same time: each that finds none makes one, and the first stays. */
+async function copyOfKept(folder: string, source: string, { owner, kept }: Keeping): Promise<string> {
+  const model = join(kept, source.replaceAll(/[^\w.-]+/g, "_"));
+  if (!existsSync(model)) {
+    const made = await mkdtemp(join(kept, "new-"));
+    await freshCluster(made, source, { owner });
+    await rename(made, model).catch(async (error: unknown) => {
+      if (!existsSync(model)) throw error;
+      await rm(made, { recursive: true });
+    });
+  }
+  await letIn(folder, owner);
+  await run("cp", ["-a", join(model, "data"), join(folder, "data")]);
+  const program = join(model, "program");
+  return existsSync(program) ? program : source;
 }
 
 /** Root's own may be closed to everybody else, and the server is somebody else then. */

@@ -34,7 +34,7 @@ function recognising(target: Target): SetUpSession<Recognising> {
     const refusal = refusalOf(target, found);
     if (refusal !== null) throw refusal;
     return found.kind === "gauss"
-      ? await setUpGauss(wire, { named: { name: found.name, version: found.version }, login }, signal)
+      ? await setUpGauss(wire, { named: { name: found.name, version: found.version }, login, unsettled: true }, signal)
       : { kind: "postgres", ...(await setUp(wire, login, signal)) };
   };
 }

@@ -13,14 +13,14 @@ function of(target: string): readonly string[] {
 const tenant = 'url: "oceanbase://u@t#c@db.example.org:2881"';
 const server = "url: postgres://u@db.example.org/app";
 const killWith = (engine: string) =>
-  `kill_with: expected kill_with only on a target of engine opengauss or gaussdb, got it on ${engine}: leave it out`;
+  `kill_with: expected kill_with only where engine is opengauss or gaussdb, got it beside ${engine}: leave it out`;
 
 test("a key that its engine would pass over in silence is a mistake", () => {
   assert.deepEqual(of(`engine: oceanbase, kill_with: kill-session, ${tenant}`), [killWith("oceanbase")]);
   assert.deepEqual(of(`kill_with: guarded, ${tenant}`), [killWith("oceanbase")]);
   assert.deepEqual(of(`engine: postgres, kill_with: kill-session, ${server}`), [killWith("postgres")]);
   assert.deepEqual(of(`leader_database: app, ${tenant}`), [
-    "leader_database: expected leader_database only where daemons agree by a lock in a database, got it on oceanbase: leave it out",
+    "leader_database: expected leader_database only where engine is postgres, opengauss or gaussdb, got it beside oceanbase: leave it out",
   ]);
 });
 

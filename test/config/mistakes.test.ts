@@ -89,8 +89,8 @@ const whole: readonly (readonly [string, string, readonly string[]])[] = [
     "a way to end sessions that only other servers have",
     `targets: [{name: a, engine: postgres, url: postgres://u@h/d, kill_with: guarded}, {name: b, url: "oceanbase://u@t@h", kill_with: kill-session}, {name: c, engine: gaussdb, url: postgres://u@h/d, kill_with: kill-session}]\n${rules}\n`,
     [
-      "c:1:73 targets.0.kill_with: expected kill_with only on a target of engine opengauss or gaussdb, got it on postgres: leave it out",
-      "c:1:130 targets.1.kill_with: expected kill_with only on a target of engine opengauss or gaussdb, got it on oceanbase: leave it out",
+      "c:1:62 targets.0.kill_with: expected kill_with only where engine is opengauss or gaussdb, got it beside postgres: leave it out",
+      "c:1:119 targets.1.kill_with: expected kill_with only where engine is opengauss or gaussdb, got it beside oceanbase: leave it out",
     ],
   ],
   [

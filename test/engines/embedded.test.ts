@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { chmod } from "node:fs/promises";
+import { chmod, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
-import { startPostgres } from "../../src/demo/embedded-postgres.ts";
+import { keepFolder, startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { client, majors } from "../support/servers.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
@@ -41,6 +42,24 @@ for (const major of majors()) {
     }
   });
 }
+
+test("servers that are copied from what is kept share nothing else, though two of them wanted it at the same time", async (t) => {
+  const kept = await keepFolder();
+  t.after(() => rm(kept, { recursive: true }));
+  const both = await Promise.all([startPostgres({ kept }), startPostgres({ kept })]);
+  try {
+    const [one, other] = await Promise.all(both.map((server) => client(server.url())));
+    assert.ok(one !== undefined && other !== undefined);
+    await one.query("create table mine ()");
+    await assert.rejects(other.query("table mine"), /does not exist/);
+    await Promise.all([one.end(), other.end()]);
+  } finally {
+    await Promise.all(both.map((server) => server.stop()));
+  }
+  const [model = "", ...others] = await readdir(kept);
+  assert.deepEqual(others, []);
+  assert.equal(existsSync(join(kept, model, "data", "PG_VERSION")), true);
+});
 
 const isRoot = process.getuid?.() === 0;
 

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Session } from "../../src/core/session.ts";
-import { startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { act } from "../../src/engines/oceanbase/act.ts";
 import type { Connection } from "../../src/engines/oceanbase/connection.ts";
 import { connect } from "../../src/engines/oceanbase/index.ts";
@@ -17,9 +16,10 @@ import {
   sessionIn,
   targetOf,
 } from "../support/oceanbase-scene.ts";
+import { startServer } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
-const postgres = await startPostgres({ settings: { max_connections: "400" } });
+const postgres = await startServer({ settings: { max_connections: "400" } });
 const oracle = await obScene(await oceanBase({ postgres, mode: "oracle", version: "4.2.5.3" }));
 const plain = await obScene(await oceanBase({ postgres, mode: "mysql", version: "4.3.5.3" }));
 const proxied = await oceanBase({ postgres, mode: "oracle", proxy: "v1", tenant: "shop" });
@@ -239,6 +239,10 @@ for (const scene of [oracle, plain]) {
       scene.kills();
       // Judged as idle for ten minutes: whoever shows less by now has done something since.
       assert.deepEqual(await scene.act(judgedAs(order, { stateMs: 600_000 })), { kind: "changed" });
+      // However ages are rounded, whoever goes on sleeping shows no less than before.
+      await holder.run("SELECT 1 FROM DUAL");
+      const asleep = { ...order, evidence: { ...order.evidence, at: (await scene.read()).at } };
+      assert.deepEqual(await scene.act(judgedAs(asleep, { stateMs: 1_400 })), { kind: "changed" });
       assert.deepEqual(
         await scene.act(judgedAs(order, { user: null, state: null })).then(({ kind }) => kind),
         "failed",

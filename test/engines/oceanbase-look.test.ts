@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { connect } from "../../src/engines/oceanbase/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { oceanBase } from "../support/oceanbase/oceanbase.ts";
 import { obScene, sessionIn, targetOf, toldOf } from "../support/oceanbase-scene.ts";
+import { startServer } from "../support/servers.ts";
 import { quiet } from "../support/text-connection.ts";
 
-const postgres = await startPostgres({ settings: { max_connections: "300" } });
+const postgres = await startServer({ settings: { max_connections: "300" } });
 const scenes = [
   await obScene(await oceanBase({ postgres, mode: "oracle", version: "4.2.5.3" })),
   await obScene(await oceanBase({ postgres, mode: "mysql", version: "4.3.5.3" })),

@@ -8,9 +8,12 @@ import { type Activity, listSessions } from "../../src/engines/oceanbase/rows.ts
 import { isSessionId } from "../../src/engines/oceanbase/session-id.ts";
 import { locksSql, sessionsSql, signalSql } from "../../src/engines/oceanbase/sql.ts";
 import { type LockContext, lockRowOf, lockWaits } from "../../src/engines/oceanbase/waits.ts";
+import { judge } from "../support/judge.ts";
+import { snapshot as build } from "../support/snapshot.ts";
 
 // Rows as the product's own pages show them.
 
+const emptySnapshot = build().build();
 const own = "3221487700";
 const server = { mode: "oracle", version: "4.2.5.3", sessionId: own, tenant: "shop" } as const;
 
@@ -77,6 +80,8 @@ test("states are told as COMMAND, STATE and TRANS_STATE say together, and what i
     [{ COMMAND: "Sleep", STATE: "ACTIVE" }, null, "open"],
     [{ STATE: "SESSION_KILLED" }, "other", "open"],
     [{ STATE: "INVALID SESSION STATE", COMMAND: "Query" }, null, "open"],
+    [{ STATE: "INVALID SESSION STATE" }, null, "open"],
+    [{ STATE: "QUERY_KILLED" }, "idle in transaction", "open"],
     [{ COMMAND: null }, null, "open"],
   ];
   for (const [more, state, kind] of cases) {
@@ -139,6 +144,23 @@ test("an id that two servers list means nobody: nothing is known of it", () => {
   assert.equal(activities.length, 2);
   assert.deepEqual([twice?.session.role, twice?.session.state, twice?.transactionId], ["unknown", null, null]);
   assert.deepEqual(twice?.session.transaction, { kind: "unknown" });
+});
+
+test("rules read a statement as it was written, comments and all, and whoever shows it knows how it writes constants", () => {
+  const INFO = '/* keep */ UPDATE `t` SET a = "x" # it\'s ours';
+  const active = { INFO, COMMAND: "Query", STATE: "ACTIVE" };
+  assert.deepEqual([only(active).query, only(active).quoting], [INFO, "alternative"]);
+  const [, one] = listSessions([me, row(active)], { server: { ...server, mode: "mysql" }, own: [] }).activities;
+  assert.deepEqual([one?.session.query, one?.session.quoting], [INFO, "backslash"]);
+  const rule = { name: "slow", match: { state: "active", query_for: "1s" }, steps: ["terminate"] };
+  const decide = (except: object) => {
+    const snapshot = { ...emptySnapshot, sessions: [only(active)] };
+    const [decision] = judge({ rules: [{ ...rule, ...except }] }).look(snapshot).decisions;
+    return decision?.kind === "spare" ? decision.by : decision?.kind;
+  };
+  assert.equal(decide({}), "act");
+  for (const query of ["keep", "`t`", '= "x"', "# it's ours"])
+    assert.equal(decide({ except: { query } }), "except", query);
 });
 
 test("ages come as whole seconds, with a fraction or not at all", () => {

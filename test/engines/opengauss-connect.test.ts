@@ -235,13 +235,21 @@ for (const double of doubles) {
     await Promise.all([watch.close(), admin.close(), someone.end()]);
   });
 
-  test(`${mode}: two connections that are one session on the server are refused: a pooler stands in between`, async () => {
-    const port = await sharedSession(double.url());
-    const error = await refusal(`postgres://anybody@127.0.0.1:${port}/postgres?sslmode=disable`);
-    assert.equal(error.kind, "refused");
-    assert.match(error.message, /a connection pooler stands in between: two connections are one session/);
-    assert.match(error.hint ?? "", /^connect to the server directly/);
-  });
+  for (const [count, what] of [
+    [1, "two connections are one session"],
+    [3, "one connection is two sessions"],
+  ] as const)
+    test(`${mode}: where ${what} on the server, a pooler stands in between: it is refused, and nothing is left on a session of others`, async () => {
+      const port = await sharedSession(double.url(), count);
+      const before = double.sqlLog.length;
+      const error = await refusal(`postgres://anybody@127.0.0.1:${port}/postgres?sslmode=disable`);
+      assert.equal(error.kind, "refused");
+      assert.ok(error.message.includes(`a connection pooler stands in between: ${what}`), error.message);
+      assert.match(error.hint ?? "", /^connect to the server directly/);
+      // Whoever is given that session next must not find it read-only.
+      const left = double.sqlLog.slice(before).filter(({ sql }) => sql.includes("set_config"));
+      assert.deepEqual(left, []);
+    });
 }
 
 test("with the thread pool both of its sessions keep a thread while they are idle, so that a full pool stops neither", async () => {
@@ -329,6 +337,7 @@ test("what KILL SESSION calls is asked only where it is needed, and in the one w
     terminateSession: false,
     cancelSession: false,
     lockTags: false,
+    walSenders: true,
     emptyIsNull: true,
     killSession: "pg_terminate_backend",
   });

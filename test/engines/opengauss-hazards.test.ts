@@ -118,6 +118,22 @@ for (const { mode, threadPool, double, here } of stages) {
     await apart.end().catch(() => undefined);
   });
 
+  test(`${mode}: a sender of logical replication is one by what it does, whatever it calls itself`, async () => {
+    await (await behind(double)).query("alter role app replication").catch(() => undefined);
+    const url = `${double.url("app")}?replication=database`;
+    const sender = await client(url, { application_name: "etl" });
+    const { sessions } = await here.readAll();
+    const seen = sessions.find(({ application }) => application === "etl") ?? assert.fail("not listed");
+    assert.deepEqual([seen.role, seen.backendType], ["replication", "walsender"]);
+    const forged = orderOn(await here.readAll(), seen);
+    const victim = { ...seen, role: "client" as const };
+    const before = double.signalled.length;
+    const order = { ...forged, evidence: { ...forged.evidence, victim } };
+    assert.deepEqual(await here.send({ ...order, guard: { ...order.guard, sessionOnly: true } }), { kind: "changed" });
+    assert.equal(double.signalled.length, before);
+    await sender.end();
+  });
+
   test(`${mode}: users and databases whose names are in another encoding take nobody else out of sight`, async () => {
     const stranger = "王";
     await double.createUser({ name: stranger });

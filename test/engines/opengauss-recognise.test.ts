@@ -89,14 +89,15 @@ test("a target without an engine connects to whatever is there, and one with an 
   }
 });
 
-test("kill_with on a server that turns out to be none of theirs is refused before anything is asked", async () => {
-  const link = recognised({}).connect(target(postgres.url(), { kill_with: "kill-session" }), patience());
-  await assert.rejects(link, (error) => {
-    assert.ok(error instanceof LinkLost && error.kind === "refused");
-    assert.match(error.message, /: the target says kill_with: kill-session, and the server is PostgreSQL \S+$/);
-    assert.match(error.hint ?? "", /^leave kill_with out: it is for openGauss and GaussDB only/);
-    return true;
-  });
+test("kill_with is not passed over in silence where the server is PostgreSQL: it is refused, with the way out", async () => {
+  for (const engine of [undefined, "postgres"] as const) {
+    const { kind, message, hint } = await refusal(postgres.url(), engine, { kill_with: "kill-session" });
+    assert.equal(kind, "refused");
+    assert.match(message, /says kill_with: kill-session, and PostgreSQL \S+ has no such statement$/);
+    assert.match(hint ?? "", /^leave kill_with out/);
+  }
+  const guarded = target(postgres.url(), { kill_with: "guarded" });
+  await (await recognised(guarded).connect(guarded, patience())).close();
 });
 
 test("a data warehouse, an unknown relative and a distributed GaussDB are refused with the reason", async () => {

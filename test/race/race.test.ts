@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { shareInterval } from "../bench/statistics.ts";
-import { client } from "../support/servers.ts";
+import { client, startServer } from "../support/servers.ts";
 import { type Round, runRound } from "./round.ts";
 import { type Hit, type Signal, score } from "./score.ts";
 import { judgeRound } from "./verdict.ts";
@@ -55,7 +54,7 @@ test("a target is missed by too large a share, and by too few signals; a small r
 
 for (const hitBy of ["cancel", "terminate"] as const) {
   test(`of signals that ${hitBy}, those by pid alone hit innocents, and guarded ones no more than is promised`, async () => {
-    const server = await startPostgres({ major: 18 });
+    const server = await startServer({ major: 18 });
     try {
       const superuser = await client(server.url());
       await superuser.query("create role lockwarden login in role pg_read_all_stats, pg_signal_backend");

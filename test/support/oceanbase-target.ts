@@ -1,8 +1,8 @@
 import { createServer, type Socket } from "node:net";
 import { after } from "node:test";
 import type { Target } from "../../src/config/schema.ts";
-import { startPostgres } from "../../src/demo/embedded-postgres.ts";
 import { type OceanBaseDouble, type OceanBaseOptions, startOceanBase } from "./oceanbase/oceanbase.ts";
+import { startServer } from "./servers.ts";
 import { target } from "./targets.ts";
 
 /** A target of this engine with the config's own defaults. */
@@ -45,7 +45,7 @@ export async function closedPort(): Promise<number> {
 export async function tenants<const T extends readonly OceanBaseOptions[]>(
   wanted: T,
 ): Promise<{ [At in keyof T]: OceanBaseDouble }> {
-  const postgres = await startPostgres({ settings: { max_connections: "200" } });
+  const postgres = await startServer({ settings: { max_connections: "200" } });
   const started: OceanBaseDouble[] = [];
   after(async () => {
     await Promise.all(started.map((double) => double.stop()));

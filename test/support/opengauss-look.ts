@@ -19,6 +19,7 @@ export const product: Product = {
   terminateSession: true,
   cancelSession: true,
   lockTags: true,
+  walSenders: true,
   emptyIsNull: true,
   killSession: "pg_terminate_session",
 };

@@ -25,9 +25,17 @@ export function outerMajors(): number[] {
   return process.env["PGVERSIONS"] === undefined ? all.filter((_, at) => at === 0 || at === all.length - 1) : all;
 }
 
+/** As everywhere; in `npm test` a copy of what the first server of its version was made of. */
+export function startServer(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
+  return startPostgres({ kept: process.env[keptVariable] || undefined, ...options });
+}
+
+/** Names the folder in which the suite keeps that; left out: every server is made anew. */
+export const keptVariable = "LOCKWARDEN_TEST_KEPT";
+
 /** A server for the tests of one file; it is stopped after them. */
 export async function server(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
-  const postgres = await startPostgres(options);
+  const postgres = await startServer(options);
   after(() => postgres.stop());
   return postgres;
 }

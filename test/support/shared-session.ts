@@ -6,12 +6,17 @@ import { client } from "./servers.ts";
 
 /**
  * The least that makes a pooler in statement mode: every client is let in, and whatever it asks goes through one session of
- * the server, which is the url's. It is closed after the tests of the file.
+ * the server, which is the url's; or through several, in turn. It is closed after the tests of the file.
  */
-export async function sharedSession(url: string): Promise<number> {
-  const shared = await client(url);
-  const server = (shared as pg.Client & { connection: { stream: Socket } }).connection.stream;
-  server.removeAllListeners("data");
+export async function sharedSession(url: string, count = 1): Promise<number> {
+  const servers: Socket[] = [];
+  for (let at = 0; at < count; at++) {
+    const shared = await client(url);
+    const server = (shared as pg.Client & { connection: { stream: Socket } }).connection.stream;
+    server.removeAllListeners("data");
+    servers.push(server);
+  }
+  let asks = 0;
   const sockets = new Set<Socket>();
   let turn: Promise<void> = Promise.resolve();
   const listener = createServer((socket) => {
@@ -31,7 +36,10 @@ export async function sharedSession(url: string): Promise<number> {
       if (said[0] === 0x58 || !said.subarray(-5).equals(sync)) return;
       const asked = said;
       said = Buffer.alloc(0);
-      turn = turn.then(async () => void socket.write(await answer(server, asked)));
+      turn = turn.then(async () => {
+        const server = servers[asks++ % count];
+        if (server !== undefined) socket.write(await answer(server, asked));
+      });
     });
   });
   listener.listen(0, "127.0.0.1");
@@ -39,7 +47,7 @@ export async function sharedSession(url: string): Promise<number> {
   after(() => {
     for (const socket of sockets) socket.destroy();
     listener.close();
-    server.destroy();
+    for (const server of servers) server.destroy();
   });
   const address = listener.address();
   if (address === null || typeof address === "string") throw new Error("it listens on no port");

@@ -87,7 +87,7 @@ function link(target: Target, { reader, actor, leased }: Parts): Link {
     prove: (evidence, signal) => whole(signal, () => prove(reader, evidence, signal)),
     readyToProbe: (database, signal) => whole(signal, () => probes.ready(database, signal)),
     probe: (probe, signal) => whole(signal, () => probes.probe(probe, signal)),
-    lease: (signal) => whole(signal, () => lease(signal)),
+    lease: (signal) => whole(signal, () => lease.ask(signal)),
     check: (signal) =>
       whole(signal, () => check(reader, { recognised: reader.recognised, lease: leased, unset: reader.unset }, signal)),
     survey: (questions, signal) =>
@@ -95,6 +95,7 @@ function link(target: Target, { reader, actor, leased }: Parts): Link {
     close: () => {
       closing ??= probes
         .close()
+        .then(() => lease.release())
         .then(() => actor.close())
         .then(() => reader.close());
       return closing;

@@ -1,4 +1,4 @@
-import type { SslOptions, TypeCast } from "mysql2";
+import type { AuthPlugin, SslOptions, TypeCast } from "mysql2";
 import type { Password } from "../postgres/password.ts";
 import { type Driver, type DriverConnection, hangUp, oracleClientBit } from "./driver.ts";
 import { codeOf } from "./errors.ts";
@@ -46,6 +46,13 @@ export async function login(options: LoginOptions, signal: AbortSignal): Promise
   }
 }
 
+/** The server's own key would encrypt the password: whoever answers reads it, unless a certificate says who that is. */
+const withoutProof: AuthPlugin = () => () =>
+  Promise.reject<string>(
+    new Error("the server asks for the password itself, encrypted with a key that nothing vouches for"),
+  );
+const unproved = { sha256_password: withoutProof, caching_sha2_password: withoutProof };
+
 type Attempt = LoginOptions & Readonly<{ text: string; tls: SslOptions | null }>;
 
 async function attempt({ driver, place, database, text, tls }: Attempt, signal: AbortSignal): Promise<LoggedIn> {
@@ -63,6 +70,7 @@ async function attempt({ driver, place, database, text, tls }: Attempt, signal: 
     charset: "utf8mb4_general_ci",
     // No server may ask for a file of ours.
     flags: ["-LOCAL_FILES"],
+    ...(tls?.rejectUnauthorized === true ? {} : { authPlugins: unproved }),
     connectAttributes: { program_name: "lockwarden" },
     enableKeepAlive: true,
     keepAliveInitialDelay: 5_000,

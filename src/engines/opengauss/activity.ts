@@ -9,6 +9,7 @@ import {
   maintenanceStatuses,
   syncStatus,
   walSender,
+  walSenderThreads,
 } from "./never-victims.ts";
 import type { Product } from "./product.ts";
 
@@ -69,14 +70,16 @@ select clock.now::text as now, a.pid::text as pid, a.sessionid::text as sessioni
  limit ${mostSessions + 1}`;
 
 /** With locks: what each thread waits for. */
-const waiting = (lockTags: boolean): Omit<Parts, "texts"> => ({
-  columns: `s.wait_status, s.wait_event, ${lockTags ? "s.block_sessionid::text" : "null::text"} as block_sessionid, null::text as write_id`,
+const waiting = ({ lockTags, walSenders }: Product): Omit<Parts, "texts"> => ({
+  columns: `s.wait_status, s.wait_event, ${lockTags ? "s.block_sessionid::text" : "null::text"} as block_sessionid, null::text as write_id,
+       ${walSenders === true ? `a.pid in (${walSenderThreads})` : "null::bool"} as walsender`,
   join: "left join pg_catalog.pg_thread_wait_status as s on s.tid = a.pid and s.sessionid = a.sessionid",
 });
 
 /** Without: the transaction ids of those who have written are read here, as no lock rows say them. */
 const calm: Omit<Parts, "texts"> = {
-  columns: "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, w.write_id",
+  columns:
+    "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, w.write_id, null::bool as walsender",
   join: `left join (
     select l.pid, l.sessionid, min(l.transactionid::text) as write_id from pg_catalog.pg_locks as l
      where l.locktype = 'transactionid' and l.granted and l.mode = 'ExclusiveLock' and l.pid is not null
@@ -94,7 +97,7 @@ export async function readActivity(
   question: ActivityQuestion,
   signal: AbortSignal,
 ): Promise<ActivityLook> {
-  const parts = question.locks ? waiting(product.lockTags) : calm;
+  const parts = question.locks ? waiting(product) : calm;
   const values = [String(question.all), question.sessionIds];
   const ask = (texts: Texts) => connection.queryPrepared(activitySql({ texts, ...parts }), values, signal);
   const askOr = (texts: Texts) => ask(texts).catch(ofEncoding);
@@ -229,7 +232,8 @@ function roleOf(row: Row, { hidden, threadPool }: Told): Pick<Session, "role" | 
   // A pool numbers its sessions; one that is called as its thread is none of it, as the server's own threads are.
   if (threadPool && row["pid"] === row["sessionid"])
     return { role: "internal", backendType: "a session outside of the thread pool" };
-  if (application?.startsWith(walSender) === true) return { role: "replication", backendType: "walsender" };
+  if (row["walsender"] === "t" || application?.startsWith(walSender) === true)
+    return { role: "replication", backendType: "walsender" };
   // It owns the cluster, and the server itself runs as this user: its sessions are never a victim.
   if (row["usesysid"] === initialUserId) return { role: "internal", backendType: "a session of the initial user" };
   return row["usesysid"] == null

@@ -7,6 +7,7 @@ import {
   maintenanceStatuses,
   syncStatus,
   walSender,
+  walSenderThreads,
 } from "./never-victims.ts";
 import type { Product } from "./product.ts";
 
@@ -45,7 +46,7 @@ const queuesAhead = `
  */
 export function actSql(
   signalling: Signalling,
-  { threadPool, lockTags }: Pick<Product, "threadPool" | "lockTags">,
+  { threadPool, lockTags, walSenders }: Pick<Product, "threadPool" | "lockTags" | "walSenders">,
 ): string {
   const cancels = signalling === "pg_cancel_session" || signalling === "pg_cancel_backend";
   return `/* lockwarden:act */
@@ -78,7 +79,7 @@ select ${calls[signalling]} as ok, a.pid::text as pid, a.sessionid::text as sess
      and ($20::bool or ((select count(*) from locks as w where w.pid = $1::int8 and w.sessionid = $2::int8 and w.locktype = 'transactionid'
                             and w.granted and w.mode = 'ExclusiveLock' and w.transactionid::text = coalesce($5::text, w.transactionid::text)) > 0) = ($5::text is not null))
      and not exists (select 1 from pg_catalog.pg_thread_wait_status as s where s.sessionid = $2::int8
-       and (s.wait_status like '${syncStatus}%' or $19::bool and pg_catalog.split_part(s.wait_status, ':', 1) in (${list(maintenanceStatuses)})))
+       and (s.wait_status like '${syncStatus}%' or $19::bool and pg_catalog.split_part(s.wait_status, ':', 1) in (${list(maintenanceStatuses)})))${walSenders === true ? `\n     and not exists (select 1 from (${walSenderThreads}) as w where w.pid = $1::int8)` : ""}
        then (select count(*) from (select pg_catalog.pg_stat_clear_snapshot() offset 0) as fresh) = 1
        else false end
    and a.sessionid = $2::int8 and a.backend_start = $3::timestamptz

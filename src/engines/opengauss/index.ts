@@ -12,7 +12,7 @@ import { type ActingProduct, act, wayOf } from "./guard.ts";
 import { byWatching } from "./probe.ts";
 import { prove } from "./prove.ts";
 import { rollbackPrepared } from "./rollback-prepared.ts";
-import { type GaussSetUp, setUpGauss } from "./set-up.ts";
+import { type GaussSetUp, pooled, setUpGauss } from "./set-up.ts";
 import { createReader } from "./snapshot.ts";
 import { survey } from "./survey.ts";
 import { keepThread } from "./thread.ts";
@@ -28,8 +28,10 @@ export async function linkOn(target: Target, reader: Session, signal: AbortSigna
   try {
     const actor = await openActor(target, reader, signal);
     try {
-      if (reader.product.threadPool) for (const session of [reader, actor]) await keepThread(session, signal);
       await refusePooler(target, { reader, actor }, signal);
+      await reader.settle(signal);
+      await actor.settle(signal);
+      if (reader.product.threadPool) for (const session of [reader, actor]) await keepThread(session, signal);
       return link(target, reader, actor);
     } catch (error) {
       await actor.close();
@@ -44,18 +46,18 @@ export async function linkOn(target: Target, reader: Session, signal: AbortSigna
 function open(
   target: Target,
   { product, address }: Session,
-  options: OpenOptions,
+  { unsettled = false, ...options }: OpenOptions & Readonly<{ unsettled?: boolean }>,
   signal: AbortSignal,
 ): Promise<Session> {
   const named = { name: product.name, version: product.version };
   const setUp = (...[wire, login, bound]: Parameters<Parameters<typeof openAs<GaussSetUp>>[0]>) =>
-    setUpGauss(wire, { named, login }, bound);
+    setUpGauss(wire, { named, login, unsettled }, bound);
   return openAs(setUp, { target, options: { ...options, at: address } }, signal);
 }
 
 async function openActor(target: Target, reader: Session, signal: AbortSignal): Promise<Session> {
   const database = target.leader_database;
-  const actor = await open(target, reader, { database }, signal).catch((error: unknown) => {
+  const actor = await open(target, reader, { database, unsettled: true }, signal).catch((error: unknown) => {
     throw error instanceof LinkLost && isAboutDatabase(error) ? leaderDenied(error, target, reader) : error;
   });
   return await onServer(reader.server.serverId, target, actor);
@@ -67,21 +69,14 @@ async function openActor(target: Target, reader: Session, signal: AbortSignal): 
  * are in two databases, a third one is opened to compare with. One that gives each client a session of its own goes unseen.
  */
 async function refusePooler(target: Target, { reader, actor }: Ours, signal: AbortSignal): Promise<void> {
-  if (actor.sessionId === reader.sessionId) throw pooled(actor.sessionId);
+  if (actor.sessionId === reader.sessionId) throw pooled(shared(actor));
   if (actor.direct || actor.server.database === reader.server.database) return;
-  const third = await open(target, actor, { database: actor.server.database }, signal);
+  const third = await open(target, actor, { database: actor.server.database, unsettled: true }, signal);
   await third.close();
-  if (third.sessionId === actor.sessionId) throw pooled(actor.sessionId);
+  if (third.sessionId === actor.sessionId) throw pooled(shared(actor));
 }
 
-function pooled(sessionId: string): LinkLost {
-  return new LinkLost(
-    "refused",
-    `a connection pooler stands in between: two connections are one session (${sessionId}) on the server. ` +
-      "The lock that makes Lockwarden the only one to act belongs to one server session, and a pooler hands sessions around",
-    { hint: "connect to the server directly: its own host and port, not the pooler's" },
-  );
-}
+const shared = ({ sessionId }: Session) => `two connections are one session (${sessionId})`;
 
 type Ours = Readonly<{ reader: Session; actor: Session }>;
 

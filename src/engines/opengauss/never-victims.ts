@@ -37,8 +37,11 @@ export const internalApplications: readonly string[] = [
   "RbCleaner",
 ];
 
-/** `WalSender to Standby[…]`. */
+/** `WalSender to Standby[…]`; one of logical replication keeps the name that its client gave itself. */
 export const walSender = "WalSender";
+
+/** Threads that send WAL, whatever they call themselves. */
+export const walSenderThreads = "select w.pid from pg_catalog.pg_stat_get_wal_senders() as w where w.pid is not null";
 
 /** Statements that leave something half done when they are ended; there are no progress views. Begins one, comments aside. */
 const maintenanceWords =

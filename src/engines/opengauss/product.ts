@@ -8,6 +8,8 @@ export type Product = Readonly<{
   cancelSession: boolean;
   /** pg_locks.locktag and block_sessionid are there */
   lockTags: boolean;
+  /** pg_stat_get_wal_senders() answers this role: a logical one keeps the name that its client gave itself */
+  walSenders?: boolean;
   /** an empty string is NULL in this database */
   emptyIsNull: boolean;
   /** what ALTER SYSTEM KILL SESSION calls here; null: not asked or unknown */

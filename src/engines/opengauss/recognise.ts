@@ -36,24 +36,24 @@ export function recognise(version: string): Recognised {
 }
 
 /** Why Lockwarden does not work with whoever answered as this target; null: it does. */
-export function refusalOf(
-  target: Pick<Target, "name" | "engine"> & Partial<Pick<Target, "kill_with">>,
-  found: Recognised,
-): LinkLost | null {
+export function refusalOf(target: Pick<Target, "name" | "engine" | "kill_with">, found: Recognised): LinkLost | null {
   if (found.kind === "other")
     return new LinkLost("refused", `expected PostgreSQL, openGauss or GaussDB, got ${found.text}: ${found.why}`, {
       hint: "watch such a server by its own means",
     });
   const { engine, kill_with: killWith } = target;
   const got = found.kind === "postgres" ? "postgres" : found.name === "openGauss" ? "opengauss" : "gaussdb";
-  if (found.kind === "postgres" && killWith !== undefined && (engine ?? got) === got)
-    return new LinkLost("refused", `the target says kill_with: ${killWith}, and the server is ${found.text}`, {
-      hint: "leave kill_with out: it is for openGauss and GaussDB only; or correct the url",
-    });
-  if (engine === undefined || engine === got) return null;
+  if (engine === undefined || engine === got)
+    return killWith === "kill-session" && found.kind === "postgres" ? withoutKillSession(found.text) : null;
   const what = found.kind === "postgres" ? found.text : `${found.name} ${found.version}`;
   return new LinkLost("refused", `the target says engine: ${engine}, and the server is ${what}`, {
     hint: `leave engine out (the server says what it is), write engine: ${got}, or correct the url`,
+  });
+}
+
+function withoutKillSession(what: string): LinkLost {
+  return new LinkLost("refused", `the target says kill_with: kill-session, and ${what} has no such statement`, {
+    hint: "leave kill_with out: there a session is checked and ended in one statement; or correct the url",
   });
 }
 

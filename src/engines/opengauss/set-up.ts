@@ -3,6 +3,7 @@ import pg from "pg";
 import type { Target } from "../../config/schema.ts";
 import { LinkLost } from "../engine.ts";
 import type { Row, Value } from "../postgres/connection.ts";
+import { connectFailure } from "../postgres/failure.ts";
 import type { Login, Server, SetUp } from "../postgres/set-up.ts";
 import type { Wire } from "../postgres/wire.ts";
 import type { Product } from "./product.ts";
@@ -16,6 +17,8 @@ export type GaussSetUp = SetUp &
     sessionId: string;
     /** The server sees our own port: nothing stands in between. false: not known. */
     direct: boolean;
+    /** Makes it a session with Lockwarden's settings, unless it is one; once nothing can stand in between any more. */
+    settle(signal: AbortSignal): Promise<void>;
   }>;
 
 type Named = Pick<Product, "name" | "version">;
@@ -27,6 +30,7 @@ const has = (name: string, arguments_: number) =>
 
 const productSql = `select /* lockwarden:product */
     (select s.setting from pg_catalog.pg_settings as s where s.name = 'enable_thread_pool') as thread_pool,
+    pg_catalog.pg_current_sessid()::text as session_id,
     ${has("pg_terminate_session", 2)} as terminate_session,
     ${has("pg_cancel_session", 2)} as cancel_session,
     ${has("gs_deployment", 0)} as deployment,
@@ -35,6 +39,8 @@ const productSql = `select /* lockwarden:product */
 
 const lockTagsSql = `select /* lockwarden:product */ l.locktag, s.block_sessionid
     from pg_catalog.pg_locks as l, pg_catalog.pg_thread_wait_status as s limit 0`;
+const walSendersSql = `select /* lockwarden:product */ pg_catalog.count(w.pid)
+    from pg_catalog.pg_stat_get_wal_senders() as w where w.pid = 1::int8`;
 const deploymentSql = "select /* lockwarden:product */ pg_catalog.gs_deployment() as deployment";
 const killSql = "alter system kill session '1,9223372036854775807'";
 
@@ -53,7 +59,7 @@ const serverSql = `select /* lockwarden:session */
     current_user as role,
     pg_catalog.current_database() as database,
     pg_catalog.current_setting('server_version_num') as version_number,
-    pg_catalog.to_char(pg_catalog.pg_postmaster_start_time(), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as started,
+    pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as started,
     (select pg_catalog.min(a.client_port::text) from pg_catalog.pg_stat_activity as a
       where a.sessionid = pg_catalog.pg_current_sessid()) as client_port`;
 
@@ -77,15 +83,20 @@ export function settings({ statement_timeout }: Pick<Target, "statement_timeout"
   };
 }
 
-/** Learns what this server can do, sets Lockwarden's settings and reads who answers. */
+type SettingUp = Readonly<{
+  named: Named;
+  login: Login;
+  /** Not known yet whether a pooler stands in between: behind one, settings would be left on somebody else's session. */
+  unsettled?: boolean;
+}>;
+
+/** Learns what this server can do, reads who answers, and sets Lockwarden's settings. */
 export async function setUpGauss(
   wire: Wire,
-  { named, login }: Readonly<{ named: Named; login: Login }>,
+  { named, login, unsettled = false }: SettingUp,
   signal: AbortSignal,
 ): Promise<GaussSetUp> {
-  const product = await readProduct(wire, { ...named, killWith: login.target.kill_with }, signal);
-  const wanted = settings(login.target);
-  await wire.query(settingsSql, [Object.keys(wanted), Object.values(wanted)], signal);
+  const { product, first } = await readProduct(wire, { ...named, killWith: login.target.kill_with }, signal);
   const [row = {}] = await wire.query(serverSql, [], signal);
   const { stream } = login.client.connection;
   const { pid, session_id: sessionId } = row;
@@ -93,20 +104,49 @@ export async function setUpGauss(
     throw new LinkLost("refused", `expected a session id of ${named.name}, got ${sessionId ?? "none"}`, {
       hint: "Lockwarden tells sessions apart by pg_current_sessid(); without it no session is safe from it",
     });
+  if (first !== sessionId) throw pooled(`one connection is two sessions (${first ?? "none"} and ${sessionId})`);
+  const direct = "localPort" in stream && row["client_port"] === String(stream.localPort);
+  const settle = settler(wire, login);
+  if (direct || !unsettled) await settle(signal);
   return {
     kind: "gauss",
     product,
     pid,
     sessionId,
-    direct: "localPort" in stream && row["client_port"] === String(stream.localPort),
+    direct,
+    settle,
     versionNumber: Number(row["version_number"]),
     facts: readServer(row, product, stream instanceof TLSSocket),
   };
 }
 
+function settler(wire: Wire, { target, place }: Login): GaussSetUp["settle"] {
+  const wanted = settings(target);
+  let isSettled = false;
+  return async (signal) => {
+    if (isSettled) return;
+    await wire.query(settingsSql, [Object.keys(wanted), Object.values(wanted)], signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error instanceof LinkLost ? error : connectFailure(error, place, "login");
+    });
+    isSettled = true;
+  };
+}
+
+export function pooled(what: string): LinkLost {
+  return new LinkLost(
+    "refused",
+    `a connection pooler stands in between: ${what} on the server. ` +
+      "The lock that makes Lockwarden the only one to act belongs to one server session, and a pooler hands sessions around",
+    { hint: "connect to the server directly: its own host and port, not the pooler's" },
+  );
+}
+
 type Configured = Named & Readonly<{ killWith: Target["kill_with"] | undefined }>;
 
-async function readProduct(wire: Wire, { killWith, ...named }: Configured, signal: AbortSignal): Promise<Product> {
+type Learnt = Readonly<{ product: Product; first: string | null }>;
+
+async function readProduct(wire: Wire, { killWith, ...named }: Configured, signal: AbortSignal): Promise<Learnt> {
   const [row = {}] = await wire.query(productSql, [], signal);
   if (Number(row["deployment"]) > 0) refuseDistributed(named, await wire.query(deploymentSql, [], signal));
   if (row["joined"] !== "10") throw notJoining(named);
@@ -114,16 +154,18 @@ async function readProduct(wire: Wire, { killWith, ...named }: Configured, signa
   const terminateSession = count("terminate_session");
   // Unknown is taken for on: then nobody is signalled by the thread alone.
   const threadPool = row["thread_pool"] !== "off";
-  return {
+  const product: Product = {
     ...named,
     threadPool,
     terminateSession,
     cancelSession: count("cancel_session"),
     lockTags: await works(wire, lockTagsSql, signal),
+    walSenders: await works(wire, walSendersSql, signal),
     emptyIsNull: row["empty_is_null"] === "t",
     // Asked only where it is the last way that is left, or the one that is wanted.
     killSession: terminateSession && killWith !== "kill-session" ? null : await readKillSession(wire, signal),
   };
+  return { product, first: row["session_id"] ?? null };
 }
 
 /**

@@ -21,11 +21,13 @@
  * KILL is answered with OK in Oracle mode, as printed in the documentation, and by a lost connection in MySQL mode. All is in
  * UTC: sessions in other time zones are not played.
  */
+
 import { createServer, type Server } from "node:net";
 import { after } from "node:test";
 import mysql from "mysql2/promise";
 import pg from "pg";
-import { type EmbeddedPostgres, startPostgres } from "../../../src/demo/embedded-postgres.ts";
+import type { EmbeddedPostgres } from "../../../src/demo/embedded-postgres.ts";
+import { startServer } from "../servers.ts";
 import { accounts, type NewAccount } from "./accounts.ts";
 import { type Arrival, serve } from "./front.ts";
 import { functions } from "./functions.ts";
@@ -91,7 +93,7 @@ export async function oceanBase(options: OceanBaseOptions = {}): Promise<OceanBa
 
 /** A double that its caller stops. */
 export async function startOceanBase(options: OceanBaseOptions = {}): Promise<OceanBaseDouble> {
-  const postgres = options.postgres ?? (await startPostgres({ settings: { max_connections: "200" } }));
+  const postgres = options.postgres ?? (await startServer({ settings: { max_connections: "200" } }));
   const database = `oceanbase_${Math.random().toString(36).slice(2)}`;
   await atPostgres(postgres.url(), `create database ${database}`);
   const backendUrl = postgres.url("postgres", database);

@@ -74,9 +74,9 @@ const threadType =
 
 /**
  * Every session and worker. A session that went past the front (through the backend's own url) is one without a seat. One of
- * a pool, on no thread, that never said anything shows no state yet.
+ * a pool that never said anything shows no state yet.
  */
-const threadsQuery = `
+const threadsQuery = (threadPool: boolean) => `
   select a.datid, a.datname, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid),
          a.usesysid, case when a.usesysid = 10 then 'omm'::name else a.usename end, a.application_name,
          coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
@@ -85,8 +85,8 @@ const threadsQuery = `
          'default_pool'::name, 0::int8,
          case when not f.fresh then replace(a.query, 'gauss.', '') end, ''::text, 0::int8, ''::text, a.pid
     from pg_catalog.pg_stat_activity as a left join gauss.seats() as s on s.port = a.client_port
-    cross join lateral (select coalesce(s.pid = 0 and a.query = '', false) as fresh) as f
-   where a.backend_type = 'client backend' and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
+    cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
+   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
   union all
   select d.oid, d.datname, w.thread, w.thread, 10::oid, 'omm', w.name, null, null, null,
          pg_postmaster_start_time(), case when w.name = 'workload' then pg_postmaster_start_time() end,
@@ -96,14 +96,21 @@ const threadsQuery = `
     from (values ${internalWorkers.map((row) => `('${row[0]}', ${row[1]}::int8, '${row[2]}')`).join(", ")}) as w(name, thread, state)
     join pg_database as d on d.datname = 'postgres'`;
 
-const threadsSql = rowsOf("gauss.threads()", threadType, threadsQuery);
+const threadsSql = (threadPool: boolean) => rowsOf("gauss.threads()", threadType, threadsQuery(threadPool));
 
-const visibleSql = rowsOf(
-  "gauss.visible()",
-  threadType,
-  `select t.* from (${threadsQuery}) as t(${threadType.replaceAll(/(\w+) [^,]+/g, "$1")})
-    where (select m.sysadmin or m.monadmin from gauss.me() as m) or t.usesysid = (select m.oid from gauss.me() as m)`,
+const walSendersSql = rowsOf(
+  "gauss.pg_stat_get_wal_senders()",
+  "pid int8",
+  "select s.pid from pg_stat_get_wal_senders() as w join gauss.seats() as s on s.backend = w.pid",
 );
+
+const visibleSql = (threadPool: boolean) =>
+  rowsOf(
+    "gauss.visible()",
+    threadType,
+    `select t.* from (${threadsQuery(threadPool)}) as t(${threadType.replaceAll(/(\w+) [^,]+/g, "$1")})
+    where (select m.sysadmin or m.monadmin from gauss.me() as m) or t.usesysid = (select m.oid from gauss.me() as m)`,
+  );
 
 const activityColumns =
   "datid, datname, pid, sessionid, usesysid, usename, application_name, client_addr, client_hostname, client_port, " +
@@ -199,7 +206,9 @@ create view gauss.pg_roles as
   select case when r.oid = 10 then 'omm' else r.rolname end as rolname, r.oid = 10 as rolsuper, r.rolinherit, r.rolcreaterole,
          r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolsuper as rolsystemadmin, r.rolconnlimit, r.rolconfig, r.oid,
          (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as rolmonitoradmin
-    from pg_catalog.pg_roles as r where r.rolname !~ '^pg_' and exists (select from gauss.me() as m where m.sysadmin or m.oid = r.oid);
+    from pg_catalog.pg_roles as r, gauss.me() as m
+   where r.rolname !~ '^pg_' and (m.sysadmin or r.rolname = current_user
+     or (select o.rolcreaterole from pg_catalog.pg_roles as o where o.rolname = current_user));
 create view gauss.pg_database as
   select d.oid, d.datname, d.datdba, d.encoding, d.datcollate, d.datctype, d.datistemplate, d.datallowconn, d.datconnlimit,
          d.dattablespace, '${compatibility}'::name as datcompatibility, d.datacl from pg_catalog.pg_database as d;
@@ -261,10 +270,12 @@ export type Catalog = Readonly<{
 }>;
 
 export function catalogSql(catalog: Catalog): string {
+  const threadPool = catalog.settings["enable_thread_pool"]?.value === "on";
   return [
     frontSql(catalog.file),
-    threadsSql,
-    visibleSql,
+    threadsSql(threadPool),
+    visibleSql(threadPool),
+    walSendersSql,
     lockTagSql,
     waitsSql,
     viewsSql(catalog.version, catalog.compatibility),

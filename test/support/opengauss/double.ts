@@ -14,7 +14,8 @@
 
 import { after } from "node:test";
 import pg from "pg";
-import { type EmbeddedPostgres, startPostgres } from "../../../src/demo/embedded-postgres.ts";
+import type { EmbeddedPostgres } from "../../../src/demo/embedded-postgres.ts";
+import { startServer } from "../servers.ts";
 import type { Account } from "./accounts.ts";
 import { catalogSql } from "./catalog-sql.ts";
 import { front } from "./front.ts";
@@ -40,7 +41,7 @@ export async function startOpenGauss(options: Options = {}): Promise<OpenGaussDo
   const version = releaseOf(options);
   const added = settings(threadPool, emptyIsNull ? "A" : "PG", options.onlineDdlLock ?? false);
   const signalled: Signalled[] = [];
-  const backend = await startPostgres({
+  const backend = await startServer({
     major: 18,
     settings: { ...backendSettings(added), ...options.backend },
     onLog: signalReader((one) => signalled.push(one)),

@@ -30,6 +30,7 @@ export const functions: ReadonlySet<string> = new Set([
   "pg_cancel_backend",
   "pg_cancel_session",
   "unnest",
+  "pg_stat_get_wal_senders",
 ]);
 
 /** Functions of later PostgreSQL releases. Seen live: the first six. The others came after 9.2 and are inferred. */
