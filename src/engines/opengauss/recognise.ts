@@ -51,6 +51,12 @@ export function refusalOf(target: Pick<Target, "name" | "engine" | "kill_with">,
   });
 }
 
+function withoutKillSession(what: string): LinkLost {
+  return new LinkLost("refused", `the target says kill_with: kill-session, and ${what} has no such statement`, {
+    hint: "leave kill_with out: there a session is checked and ended in one statement; or correct the url",
+  });
+}
+
 /** One line, as much as says which it is. */
 function shown(version: string): string {
   const line = version.replace(/\s+/g, " ").trim();
