@@ -52,7 +52,7 @@ for (const [index, service] of services.entries()) {
       out: new RegExp(
         `^app: terminate ${victim.handle}: released: the session is gone; 1 session freed after \\d+ ms\\n$`,
       ),
-      err: /^app at .* UTC\n\d+,\S+ {2}user login_service, database app, web-1 from 127\.0\.0\.1\n {2}idle in transaction for .*; transaction open for .*, has written\n {2}last statement: update public\.user_session .* = \$1\n {2}blocks 1 session on public\.user_session, for .*\n {2}behind it: \d+\n$/,
+      err: /^app at .* UTC\n\d+,\S+ {2}user login_service, database app, web-1 from 127\.0\.0\.1\n {2}idle in transaction for .*; transaction open for .*, has written\n {2}last statement: update public\.user_session .* = \$1\n {2}blocks 1 session on public\.user_session.*; waits for nobody\n {2}behind it: \d+\n$/,
     });
     await login;
     const events = await here.journal();
