@@ -93,7 +93,7 @@ test("of one session it tells every condition; the handle names it too, and one 
     assertEnded(await explain(here, word), {
       code: 1,
       err: new RegExp(
-        `^lockwarden explain: no session or prepared transaction "${word}" on app; expected PID, PID,SESSIONID or the gid `,
+        `^lockwarden explain: no session or prepared transaction "${word}" on app; expected a session or the gid `,
       ),
     });
   await release();

@@ -31,7 +31,7 @@ test("status shows the daemon, its config against the file, the pause, the journ
         `  config   ${here.config} \\(digest [0-9a-f]{12}\\)`,
         "  journal  is written",
         "  notices  all delivered",
-        "target app: connected to \\S*18\\.\\S*, has the right to act",
+        "target app: connected to postgres 18\\.\\S*, has the right to act",
         "  looked at \\S.* ago, the next look (?:now|in \\S.*)",
         "  nobody waits for a lock; nothing to do\n$",
       ].join("\\n"),
@@ -63,7 +63,7 @@ test("a daemon that only observes does not claim the right to act, for which it 
   const daemon = here.run();
   await eventually(() => daemon.said().includes("nothing to do"));
   const { out } = await lockwarden(["status", "--config", here.config]);
-  assert.match(out, /\ntarget app: connected to \S*18\.\S*, only observes: by its config no rule acts here\n/);
+  assert.match(out, /\ntarget app: connected to postgres 18\.\S*, only observes: by its config no rule acts here\n/);
 });
 
 test("resume has every target looked at, though the next look would be in an hour", async () => {

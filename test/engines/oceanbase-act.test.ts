@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Session } from "../../src/core/session.ts";
+import { LinkLost } from "../../src/engines/engine.ts";
 import { act } from "../../src/engines/oceanbase/act.ts";
 import type { Connection } from "../../src/engines/oceanbase/connection.ts";
 import { connect } from "../../src/engines/oceanbase/index.ts";
 import { eventually } from "../support/eventually.ts";
+import { refused } from "../support/oceanbase/errors.ts";
 import { oceanBase } from "../support/oceanbase/oceanbase.ts";
 import {
   judgedAs,
@@ -328,6 +330,48 @@ for (const scene of [oracle, plain]) {
       waiter.leave();
     }
   });
+
+  test(
+    named("a kill whose answer never comes is uncertain, and nothing more is sent over half a connection"),
+    async () => {
+      const dba = await scene.somebody(double.mode === "oracle" ? "SYS" : "root");
+      const { holder, waiter } = await scene.stuck(20);
+      const order = plainOrder(await scene.read(), holder);
+      const link = await connect(targetOf(double.url()), quiet);
+      double.switches.before = async ({ sql, sessionId }) => {
+        if (sql !== naive(scene, holder.id)) return;
+        double.switches.before = null;
+        await dba.run(naive(scene, String(sessionId)));
+      };
+      scene.kills();
+      const sent = await link.act(order, quiet);
+      assert.equal(sent.kind, "uncertain", JSON.stringify(sent));
+      await assert.rejects(link.act(order, quiet), LinkLost);
+      await assert.rejects(link.prove(order.evidence, quiet), LinkLost);
+      assert.equal(scene.kills().filter((sql) => sql === naive(scene, holder.id)).length, 1);
+      await link.close();
+      for (const one of [holder, waiter, dba]) one.leave();
+    },
+  );
+
+  test(
+    named("an id that is not known, of a session that is listed all the same, is no session that is gone"),
+    async () => {
+      const { holder, waiter } = await scene.stuck(16);
+      const order = plainOrder(await scene.read(), holder);
+      double.switches.before = ({ sql }) => {
+        if (sql === naive(scene, holder.id))
+          throw refused(double.mode, { kind: "unknown-thread", id: Number(holder.id) });
+        return Promise.resolve();
+      };
+      const sent = await scene.act(order);
+      double.switches.before = null;
+      assert.equal(sent.kind, "failed");
+      assert.match(sent.kind === "failed" ? sent.error : "", /does not know session \d+ by this id, and lists it/);
+      assert.equal(await holder.isAlive(), true);
+      for (const one of [holder, waiter]) one.leave();
+    },
+  );
 
   test(named("who may not end others' sessions is denied, and nothing else"), async () => {
     const rights = { views: "all", showProcess: true } as const;

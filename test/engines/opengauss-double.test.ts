@@ -280,6 +280,8 @@ test("settings, versions and texts are those of a 7.0.0-RC2", async () => {
   assert.equal(Object.values((await dba.rows("select 1 where $1::text is null", [""]))[0] ?? {})[0], "1", "a bound ''");
   await dba.rows("set session_timeout = 0");
   assert.deepEqual(await dba.rows("show session_timeout"), [{ session_timeout: "0" }]);
+  const sql = "select setting, reset_val from pg_settings where name = 'session_timeout'";
+  assert.deepEqual(await dba.rows(sql), [{ setting: "0", reset_val: "600" }]);
 });
 
 test("a database made later has the same catalog", async () => {

@@ -327,7 +327,9 @@ for (const { mode, threadPool, double, here, dba, powerless } of stages) {
     const [first] = waiters;
     const waiting = sessionIn(snapshot, first ?? holder);
     await naive("select pg_terminate_session($1::int8, $2::int8)", waiting.pid ?? "", waiting.sessionId);
-    await eventually(async () => (await send(order)).kind === "changed");
+    // Not before: while it is still there, the order is right.
+    await readWith(1);
+    assert.deepEqual(await send(order), { kind: "changed" });
     assert.equal(await isWell(holder), true);
     const left = await readWith(1);
     assert.deepEqual(await send(orderOn(left, holder, { blocks: blocksIn(left, 1) })), { kind: "sent" });

@@ -32,9 +32,14 @@ export async function act(connection: Connection, order: Order, signal: AbortSig
     };
   const victim = judgeable(evidence, guard, action);
   if (typeof victim === "string") return failed(`${victim}; nothing was sent`);
-  const verdict = await recheck(connection, { victim, evidence, guard }, signal);
+  const judged = { victim, evidence, guard };
+  const verdict = await recheck(connection, judged, signal);
   if (verdict !== null) return verdict;
-  return send(connection, victim, signal);
+  const sent = await send(connection, victim, signal);
+  if (sent.kind !== "gone") return sent;
+  // A proxy answers so too of a session that came another way.
+  const again = await recheck(connection, judged, signal).catch(() => sent);
+  return again ?? failed(`the server does not know session ${victim.id} by this id, and lists it all the same`);
 }
 
 async function send(connection: Connection, { id, signal: action }: Victim, signal: AbortSignal): Promise<Sent> {

@@ -28,10 +28,10 @@ export async function linkOn(target: Target, reader: Session, signal: AbortSigna
   try {
     const actor = await openActor(target, reader, signal);
     try {
-      if (reader.product.threadPool) for (const session of [reader, actor]) await keepThread(session, signal);
       await refusePooler(target, { reader, actor }, signal);
       await reader.settle(signal);
       await actor.settle(signal);
+      if (reader.product.threadPool) for (const session of [reader, actor]) await keepThread(session, signal);
       return link(target, reader, actor);
     } catch (error) {
       await actor.close();

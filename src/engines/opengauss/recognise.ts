@@ -51,9 +51,9 @@ export function refusalOf(target: Pick<Target, "name" | "engine" | "kill_with">,
   });
 }
 
-function withoutKillSession(what: string): LinkLost {
-  return new LinkLost("refused", `the target says kill_with: kill-session, and ${what} has no such statement`, {
-    hint: "leave kill_with out: there a session is checked and ended in one statement; or correct the url",
+function withoutKillSession(server: string): LinkLost {
+  return new LinkLost("refused", `the target says kill_with: kill-session, and ${server} has no such statement`, {
+    hint: "leave kill_with out, which is for openGauss and GaussDB, or correct the url",
   });
 }
 

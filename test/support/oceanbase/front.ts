@@ -169,9 +169,9 @@ async function obey(payload: Buffer, session: Session, world: World): Promise<vo
 async function answer(sql: string, session: Session, world: World): Promise<void> {
   const statement = { sessionId: session.id, user: session.user, tenant: session.tenant, sql };
   world.statements.push(statement);
-  await world.switches.before?.(statement);
-  turnTo(session, "Query", sql);
   try {
+    await world.switches.before?.(statement);
+    turnTo(session, "Query", sql);
     const result = await run(sql, session, world);
     turnTo(session, "Sleep", null);
     tell(session, result);

@@ -233,7 +233,8 @@ grant select on all tables in schema gauss to public;`;
 
 function settingsSql(settings: Readonly<Record<string, Setting>>, hidden: readonly string[]): string {
   const rows = Object.entries(settings).map(
-    ([name, { unit, context }]) => `('${name}', ${unit === null ? "null" : `'${unit}'`}, '${context}')`,
+    ([name, { value, unit, context }]) =>
+      `('${name}', '${value}', ${unit === null ? "null" : `'${unit}'`}, '${context}')`,
   );
   const names = Object.keys(settings).map((name) => `'${name}'`);
   return `
@@ -243,8 +244,8 @@ create view gauss.pg_settings as
     from pg_catalog.pg_settings where name not in (${[...hidden.map((name) => `'${name}'`), ...names].join(", ")}) and name not like 'gauss.%'
   union all
   select o.name, pg_catalog.current_setting('gauss.' || o.name), o.unit, 'Customized Options', '', null, o.context, 'string',
-         'default', null, null, null, pg_catalog.current_setting('gauss.' || o.name), pg_catalog.current_setting('gauss.' || o.name), null, null
-    from (values ${rows.join(", ")}) as o(name, unit, context);
+         'default', null, null, null, o.value, o.value, null, null
+    from (values ${rows.join(", ")}) as o(name, value, unit, context);
 create function gauss.setting_name(text) returns text language plpgsql stable as $$
   begin
     if lower($1) in (${hidden.map((name) => `'${name}'`).join(", ")}) then
