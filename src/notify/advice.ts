@@ -109,7 +109,7 @@ function afterwards(decision: Decision, outcome: Outcome, byHand: ByHand): reado
       return byHand(victim, "no");
     case "denied":
       if (victim.kind === "prepared") return byHand(victim);
-      return ["Grant what is missing; this prints the SQL: lockwarden check"];
+      return ["lockwarden check says what is missing: the SQL that grants it, or the user to log in as."];
     case "failed":
       return ["Look at the reason above and at the log; then, if it still blocks:", ...byHand(victim)];
     case "unknown":
@@ -122,7 +122,7 @@ function afterwards(decision: Decision, outcome: Outcome, byHand: ByHand): reado
 function whenSpared(by: SpareBy, victim: Session | Prepared, byHand: ByHand): readonly string[] {
   switch (by) {
     case "observe":
-      return ["To let lockwarden act: mode: enforce.", ...byHand(victim)];
+      return ["To let Lockwarden act: mode: enforce.", ...byHand(victim)];
     case "paused":
       return byHand(victim);
     case "protect":

@@ -166,6 +166,8 @@ test("privileges that cannot be read are no privileges that are there, nor such 
 
 test("SYS and the system tenant need no grants, and are told what they are", () => {
   const sys = judge({ ...rights, recognised: { ...rights.recognised, user: "SYS" }, privileges: new Set() });
+  // Whoever is told to log in as SYS is not sent back to a user who may not end others.
+  assert.match(sys[0]?.grant ?? "", /a user with less.* ends only sessions of its own name$/);
   assert.deepEqual(
     sys.map(({ needed: what, missing }) => `${what}: ${missing.slice(0, 31)}`),
     ["known: SYS is the tenant's administrat"],

@@ -187,7 +187,9 @@ function standing({ server, recognised: { user, standby } }: Rights): readonly M
   else if (server.mode === "oracle" ? user === "SYS" : user === "root")
     know(
       `${user} is the tenant's administrator: it works, and may do much more than Lockwarden needs`,
-      "-- the SQL that lockwarden grants prints makes a user with less",
+      server.mode === "oracle"
+        ? "-- a user with less, as lockwarden grants makes it, by the published source ends only sessions of its own name"
+        : "-- the SQL that lockwarden grants prints makes a user with less",
     );
   if (standby)
     know("this is a standby tenant: its own sessions are seen, and none is acted on", "-- nothing to grant here");

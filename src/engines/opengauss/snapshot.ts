@@ -13,7 +13,8 @@ import { type GaussLocks, readLocks, writer } from "./lock-rows.ts";
 import { readPrepared } from "./prepared.ts";
 import type { Product } from "./product.ts";
 import { readRelations } from "./relations.ts";
-import { type Unseen, unseenHolders } from "./unseen.ts";
+import { unseenHolders } from "./unseen.ts";
+import { hiddenSessions } from "./visibility.ts";
 import { waitsOf } from "./waits.ts";
 
 export type ReaderOptions = Readonly<{
@@ -44,8 +45,9 @@ export function createReader(options: ReaderOptions): Reader {
   return {
     read: async (look, signal) => {
       const seen = await see(options, look, signal);
-      const gaps = await prepareNames(names, seen, signal);
-      const snapshot = snapshotOf(options, names, seen, gaps, unseen);
+      const hidden = await unseen(seen.locks, seen.activity, () => hiddenSessions(connection, signal));
+      const gaps = [...hidden, ...(await prepareNames(names, seen, signal))];
+      const snapshot = snapshotOf(options, names, seen, gaps);
       if (snapshot.waits === null) return snapshot;
       return { ...snapshot, waits: withAges(snapshot.waits, snapshot.sessions, snapshot.atMs) };
     },
@@ -78,13 +80,7 @@ function isOfTable(row: LockRow): row is LockRow & RelationId {
   return row.relationId !== null && row.databaseId !== null;
 }
 
-function snapshotOf(
-  options: ReaderOptions,
-  names: Names,
-  seen: Seen,
-  nameGaps: readonly string[],
-  unseen: Unseen,
-): Snapshot {
+function snapshotOf(options: ReaderOptions, names: Names, seen: Seen, moreGaps: readonly string[]): Snapshot {
   const { facts, product, target } = options;
   const { activity, prepared } = seen;
   const locks = locksOf(product, names, seen);
@@ -103,7 +99,7 @@ function snapshotOf(
     holds: seen.locks?.holdsCapped === true ? null : (locks?.holds ?? null),
     waits: locks?.waits ?? null,
     contended: waiting || isCapped(seen) || (locks?.waits.length ?? 0) > 0,
-    gaps: [...gapsOf(seen, options.mostLocks), ...unseen(seen.locks, activity), ...nameGaps],
+    gaps: [...gapsOf(seen, options.mostLocks), ...moreGaps],
   };
 }
 
