@@ -28,6 +28,8 @@ export type EmbeddedPostgres = Readonly<{
   port: number;
   /** Its Unix socket lives here too. */
   folder: string;
+  /** bin/ and lib/: a copy of its own, one that several share, or those of a system package. */
+  program: string;
   dataFolder: string;
   pid: number;
   /** The server's own superuser; without the option `password` trust is the only rule in pg_hba.conf. */
@@ -149,6 +151,7 @@ async function startIn(folder: string, source: string, { owner, ...options }: Ow
     host: "127.0.0.1",
     port,
     folder,
+    program,
     dataFolder,
     get pid() {
       return server.pid ?? 0;

@@ -6,7 +6,6 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import pg from "pg";
-import { postgresFolders } from "../../src/demo/embedded-postgres.ts";
 import { scene, sessionOf, stages } from "../support/scene.ts";
 import { client, eventually, server } from "../support/servers.ts";
 import { quiet, readerOn } from "../support/text-connection.ts";
@@ -156,15 +155,12 @@ test("the session id is what %c prints in the server's log", async () => {
   const postgres = await server();
   process.kill(postgres.pid, "SIGINT");
   const { uid, gid } = await stat(postgres.dataFolder);
-  const program = existsSync(join(postgres.folder, "program"))
-    ? join(postgres.folder, "program")
-    : postgresFolders()[0];
   await eventually(() => !existsSync(join(postgres.dataFolder, "postmaster.pid")));
   const flags = ["port", "unix_socket_directories", "log_line_prefix", "log_connections"];
   const values = [String(postgres.port), postgres.folder, "%p=%c ", "on"];
   const args = flags.flatMap((flag, place) => ["-c", `${flag}=${values[place]}`]);
   const as = process.getuid?.() === 0 ? { uid, gid } : {};
-  const child = spawn(join(program ?? "", "bin", "postgres"), ["-D", postgres.dataFolder, ...args], as);
+  const child = spawn(join(postgres.program, "bin", "postgres"), ["-D", postgres.dataFolder, ...args], as);
   let log = "";
   child.stderr.on("data", (text: Buffer) => (log += text.toString()));
   const here = await eventually(() => scene(postgres));

@@ -1,11 +1,10 @@
 import { execFile, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
 import { chmod, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after } from "node:test";
 import { promisify } from "node:util";
-import { type EmbeddedPostgres, postgresFolders } from "../../src/demo/embedded-postgres.ts";
+import type { EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
 import { client } from "./servers.ts";
 
 const run = promisify(execFile);
@@ -34,8 +33,7 @@ export async function standbyOf(primary: EmbeddedPostgres, major: number): Promi
   };
   const flags = Object.entries(settings).flatMap(([key, value]) => ["-c", `${key}=${value}`]);
   const as = process.getuid?.() === 0 ? { uid, gid } : {};
-  const program = programOf(primary, major);
-  const server = spawn(program, ["-D", folder, ...flags], {
+  const server = spawn(join(primary.program, "bin", "postgres"), ["-D", folder, ...flags], {
     ...as,
     cwd: primary.folder,
     stdio: ["ignore", "ignore", "pipe"],
@@ -58,15 +56,6 @@ export async function standbyOf(primary: EmbeddedPostgres, major: number): Promi
     });
   });
   return { url: (user = "postgres", database = "postgres") => `postgres://${user}@127.0.0.1:${port}/${database}` };
-}
-
-/** npm's binaries were copied for the primary; those of a system package stay where they are. */
-function programOf(primary: EmbeddedPostgres, major: number): string {
-  const folders = [join(primary.folder, "program"), ...postgresFolders(major)];
-  const found = folders.map((folder) => join(folder, "bin", "postgres")).find((file) => existsSync(file));
-  if (found === undefined)
-    throw new Error(`expected the program of PostgreSQL ${major}, got none in ${folders.join()}`);
-  return found;
 }
 
 /** Copies the primary's files while it runs, and returns the label that says from where on to replay. */
