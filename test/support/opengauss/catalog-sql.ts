@@ -28,10 +28,20 @@ create function ${name} returns table (${columns}) language plpgsql stable secur
 const seatColumns = ["backend int", "port int", "pid int8", "sessionid int8", "client_addr inet", "client_port int"];
 const seatType = seatColumns.join(", ");
 
-// A line a column: a look reads it several times, and JSON takes ten times as long to read.
-const seatsQuery = `
-  select u.* from (select string_to_array(gauss.written(), E'\\n') as lines offset 0) as w,
-         unnest(${seatColumns.map((column, at) => `w.lines[${at + 2}]::${column.split(" ")[1]}[]`).join(", ")}) as u`;
+/**
+ * What the front has written, read once by a statement that asks several things of it: who sits where and who asks. A line a
+ * column, as JSON takes ten times as long to read.
+ */
+const writtenParts = `
+  with file as materialized (select gauss.written() as text),
+  seats as materialized (
+    select u.* from (select string_to_array(f.text, E'\\n') as lines from file as f offset 0) as w,
+           unnest(${seatColumns.map((column, at) => `w.lines[${at + 2}]::${column.split(" ")[1]}[]`).join(", ")})
+             as u(${seatColumns.map((column) => column.split(" ")[0]).join(", ")})),
+  me as materialized (
+    select r.oid, r.rolsuper as sysadmin,
+           (split_part(f.text, E'\\n', 1)::json -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as monadmin
+      from pg_catalog.pg_authid as r cross join file as f where r.rolname = session_user)`;
 
 /** What the front knows; `file` is where it writes that down. */
 function frontSql(file: string): string {
@@ -50,7 +60,7 @@ create function gauss.written() returns text language plpgsql volatile security 
   end $$;
 create function gauss.front() returns json language plpgsql volatile security definer as $$
   begin return split_part(gauss.written(), E'\\n', 1)::json; end $$;
-${rowsOf("gauss.seats()", seatType, seatsQuery)}
+${rowsOf("gauss.seats()", seatType, `${writtenParts} select s.* from seats as s`)}
 ${rowsOf(
   "gauss.prepared()",
   "xid text, sessionid int8",
@@ -58,12 +68,7 @@ ${rowsOf(
     from pg_prepared_xact() as x left join json_to_recordset(gauss.front() -> 'prepared') as p(gid text, sessionid int8)
          on p.gid = x.gid`,
 )}
-${rowsOf(
-  "gauss.me()",
-  "oid oid, sysadmin bool, monadmin bool",
-  `select r.oid, r.rolsuper, (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname)
-    from pg_roles as r where r.rolname = session_user`,
-)}`;
+${rowsOf("gauss.me()", "oid oid, sysadmin bool, monadmin bool", `${writtenParts} select m.* from me as m`)}`;
 }
 
 const threadType =
@@ -71,6 +76,8 @@ const threadType =
   "client_hostname text, client_port int, backend_start timestamptz, xact_start timestamptz, query_start timestamptz, " +
   "state_change timestamptz, waiting bool, enqueue text, state text, resource_pool name, query_id int8, query text, " +
   "connection_info text, unique_sql_id int8, trace_id text, backend int";
+
+const threadNames = threadType.replaceAll(/(\w+) [^,]+/g, "$1");
 
 /**
  * Every session and worker. A session that went past the front (through the backend's own url) is one without a seat. One of
@@ -84,7 +91,7 @@ const threadsQuery = (threadPool: boolean) => `
          coalesce(a.wait_event_type = 'Lock', false), null::text, case when not f.fresh then a.state end,
          'default_pool'::name, 0::int8,
          case when not f.fresh then replace(a.query, 'gauss.', '') end, ''::text, 0::int8, ''::text, a.pid
-    from pg_catalog.pg_stat_activity as a left join gauss.seats() as s on s.port = a.client_port
+    from pg_catalog.pg_stat_activity as a left join seats as s on s.port = a.client_port
     cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
    where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
   union all
@@ -96,20 +103,21 @@ const threadsQuery = (threadPool: boolean) => `
     from (values ${internalWorkers.map((row) => `('${row[0]}', ${row[1]}::int8, '${row[2]}')`).join(", ")}) as w(name, thread, state)
     join pg_database as d on d.datname = 'postgres'`;
 
-const threadsSql = (threadPool: boolean) => rowsOf("gauss.threads()", threadType, threadsQuery(threadPool));
+const threadsSql = (threadPool: boolean) =>
+  rowsOf("gauss.threads()", threadType, `${writtenParts} ${threadsQuery(threadPool)}`);
 
 const walSendersSql = rowsOf(
   "gauss.pg_stat_get_wal_senders()",
   "pid int8",
-  "select s.pid from pg_stat_get_wal_senders() as w join gauss.seats() as s on s.backend = w.pid",
+  "select s.pid from pg_stat_get_wal_senders() as w cross join lateral (select * from gauss.seats() as s where s.backend = w.pid offset 0) as s",
 );
 
 const visibleSql = (threadPool: boolean) =>
   rowsOf(
     "gauss.visible()",
     threadType,
-    `select t.* from (${threadsQuery(threadPool)}) as t(${threadType.replaceAll(/(\w+) [^,]+/g, "$1")})
-    where (select m.sysadmin or m.monadmin from gauss.me() as m) or t.usesysid = (select m.oid from gauss.me() as m)`,
+    `${writtenParts} select t.* from (${threadsQuery(threadPool)}) as t(${threadNames}) cross join me as m
+    where m.sysadmin or m.monadmin or t.usesysid = m.oid`,
   );
 
 const activityColumns =
@@ -138,8 +146,8 @@ ${rowsOf(
     classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
     fastpath bool, global_sessionid text, backend int`,
   `
-  with rows as materialized (select * from pg_lock_status()),
-  seats as materialized (select s.backend, s.pid, s.sessionid from gauss.seats() as s where s.backend <> 0),
+  ${writtenParts},
+  rows as materialized (select * from pg_lock_status()),
   -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
   owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r
               cross join lateral (select * from gauss.prepared() as p where p.xid = r.transactionid::text offset 0) as p
@@ -148,7 +156,7 @@ ${rowsOf(
          l.objsubid, coalesce('-1/' || p.xid, l.virtualtransaction), coalesce(s.pid, o.id), coalesce(s.sessionid, o.id, p.sessionid),
          l.mode, l.granted, l.fastpath, '0:0#0'::text, l.pid
     from rows as l
-    left join seats as s on s.backend = l.pid
+    left join seats as s on s.backend = l.pid and s.backend <> 0
     left join owners as p on l.pid is null and p.virtualtransaction = l.virtualtransaction
     -- Whoever went past the front.
     cross join lateral (select case when s.backend is null and l.pid is not null then (
@@ -163,7 +171,7 @@ const locksColumns =
 
 // One blocker, as on openGauss: the first holder, or whoever is ahead in the queue; of a prepared transaction the session
 // that prepared it.
-const waitsSql = `
+const waitsSql = (threadPool: boolean) => `
 create function gauss.prepared_blocker(tag text) returns int8 language sql stable security definer as $$
   select sessionid from gauss.lock_rows() as l where granted and pid is null and ${lockTag} = tag order by 1 limit 1 $$;
 ${rowsOf(
@@ -172,7 +180,8 @@ ${rowsOf(
     tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
     global_sessionid text`,
   `
-  with everybody as materialized (select * from gauss.threads()),
+  ${writtenParts},
+  everybody as materialized (select t.* from (${threadsQuery(threadPool)}) as t(${threadNames})),
   waiting as materialized (
     select l.pid as backend, l.locktype, l.mode, (pg_blocking_pids(l.pid))[1] as blocker,
            ${lockTag} as locktag
@@ -186,7 +195,7 @@ ${rowsOf(
     from everybody as t
     left join waiting as l on l.backend = t.backend
     left join everybody as b on b.backend = l.blocker
-    cross join gauss.me() as me
+    cross join me
     cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees) as m`,
 )}`;
 
@@ -277,7 +286,7 @@ export function catalogSql(catalog: Catalog): string {
     visibleSql(threadPool),
     walSendersSql,
     lockTagSql,
-    waitsSql,
+    waitsSql(threadPool),
     viewsSql(catalog.version, catalog.compatibility),
     settingsSql(catalog.settings, catalog.unknownSettings),
   ].join("\n");

@@ -25,7 +25,10 @@ type Session = Guest & {
   readonly refusals: NonNullable<Rewritten["refusal"]>[];
   /** Answers (ReadyForQuery) that are due. */
   due: number;
-  mayHoldLocks: boolean;
+  /** Whether it holds a lock that outlives its transaction. */
+  holdsLocks: boolean | "unknown";
+  /** A statement that it has prepared may take or give back one, whenever it runs. */
+  locksByName: boolean;
 };
 
 export async function relay(house: House, guest: Guest): Promise<void> {
@@ -34,7 +37,7 @@ export async function relay(house: House, guest: Guest): Promise<void> {
   backend.on("error", () => undefined);
   await new Promise((resolve) => backend.once("connect", resolve).once("close", resolve));
   house.seats.seat(seat, { port: backend.localPort ?? 0 });
-  const session: Session = { ...guest, backend, refusals: [], due: 1, mayHoldLocks: false };
+  const session: Session = { ...guest, backend, refusals: [], due: 1, holdsLocks: false, locksByName: false };
   house.seats.attach(seat);
   house.settle();
   const output = reader(backend);
@@ -72,7 +75,7 @@ function fromClientFrame(house: House, session: Session, { kind, body, whole }: 
       const at = Buffer.byteLength(name) + 1;
       const sql = cstringAt(body, at);
       const rest = body.subarray(at + Buffer.byteLength(sql) + 1);
-      return encode(kind, Buffer.concat([cstrings(name, translate(house, session, sql)), rest]));
+      return encode(kind, Buffer.concat([cstrings(name, translate(house, session, sql, name !== "")), rest]));
     }
     case "B":
       return encode(kind, house.dialect(session.user).emptyIsNull ? withoutEmpty(body) : body);
@@ -81,10 +84,11 @@ function fromClientFrame(house: House, session: Session, { kind, body, whole }: 
   }
 }
 
-function translate(house: House, session: Session, sql: string): string {
+function translate(house: House, session: Session, sql: string, named = false): string {
   const rewritten = rewrite(sql, house.dialect(session.user));
   house.heard(session.user, session.seat, sql, rewritten);
-  if (rewritten.sessionLocks) session.mayHoldLocks = true;
+  if (rewritten.sessionLocks !== null) session.holdsLocks = "unknown";
+  if (rewritten.sessionLocks === "later" || (named && rewritten.sessionLocks !== null)) session.locksByName = true;
   if (rewritten.refusal === null) return rewritten.sql;
   return `${refusedWord}${session.refusals.push(rewritten.refusal) - 1}`;
 }
@@ -129,11 +133,13 @@ async function fromBackend(house: House, session: Session, output: Reader): Prom
 async function settleDown(house: House, session: Session, status: string): Promise<void> {
   session.due--;
   if (session.due > 0 || status !== "I") return;
-  if (session.mayHoldLocks) {
-    session.mayHoldLocks = await house.holdsSessionLock(session.seat.backendPid);
-    if (session.mayHoldLocks || session.due > 0) return;
+  if (session.holdsLocks === "unknown" || session.locksByName) {
+    const holds = await house.holdsSessionLock(session.seat.backendPid);
+    // It has said something else meanwhile: then it is asked again.
+    if (session.due > 0) return;
+    session.holdsLocks = holds;
   }
-  house.seats.detach(session.seat);
+  if (!session.holdsLocks) house.seats.detach(session.seat);
 }
 
 const unsaid = new Set(["in_hot_standby", "default_transaction_read_only", "scram_iterations", "search_path"]);

@@ -23,8 +23,8 @@ export type Rewritten = Readonly<{
   /** PREPARE TRANSACTION 'gid' */
   prepares: readonly string[];
   accounts: readonly AccountChange["account"][];
-  /** It may take a lock that outlives its transaction. */
-  sessionLocks: boolean;
+  /** It may take a lock that outlives its transaction, or give one back. `later`: so may what runs under its name. */
+  sessionLocks: "now" | "later" | null;
 }>;
 
 /** Whoever sends this is refused by the parser; so a transaction is lost exactly where it would be on openGauss. */
@@ -40,7 +40,7 @@ export function rewrite(sql: string, dialect: Dialect): Rewritten {
     const end = statement.at(-1)?.text === ";" ? ";" : "";
     const special = killSession(words, dialect.version.killGrammar) ?? refusalOf(words, dialect);
     if (special !== null && typeof special !== "string")
-      return { sql: refusedWord, refusal: special, prepares: [], accounts: [], sessionLocks: false };
+      return { sql: refusedWord, refusal: special, prepares: [], accounts: [], sessionLocks: null };
     const change = accountChange(words);
     if (change !== null && dialect.sysadmin) accounts.push(change.account);
     if (lower(words[0]) === "prepare" && lower(words[1]) === "transaction")
@@ -50,7 +50,8 @@ export function rewrite(sql: string, dialect: Dialect): Rewritten {
       special !== null || change !== null ? end : "",
     );
   }
-  const sessionLocks = /\bpg_(try_)?advisory_lock/i.test(sql);
+  const advisory = /\bpg_(try_)?advisory_|\bdiscard\b/i.test(sql);
+  const sessionLocks = advisory ? (/\bprepare\b/i.test(sql) ? "later" : "now") : null;
   return { sql: texts.join(""), refusal: null, prepares, accounts, sessionLocks };
 }
 
