@@ -5,6 +5,7 @@ import { engineFor } from "../../src/engines/registry.ts";
 import { eventually } from "../support/eventually.ts";
 import { startOpenGauss } from "../support/opengauss/double.ts";
 import { patience, target } from "../support/targets.ts";
+import { liveScene } from "./live-opengauss.ts";
 import { figure, intervalText, type Report, type Scenario, summaryCells, summaryColumns } from "./report.ts";
 import { crowdOf, person, versionOf, watchdogRole, withServer } from "./server.ts";
 import { type Pair, ratioInterval, ratioOfMedians, summarize } from "./statistics.ts";
@@ -13,6 +14,8 @@ const looks: readonly Readonly<{ name: string; look: Look }>[] = [
   { name: "calm", look: { sessions: "transactions", locks: false } },
   { name: "with locks", look: { sessions: "transactions", locks: true } },
 ];
+/** A real server's system administrator, as for the tests on one: postgres://USER:PASSWORD@HOST:PORT/DATABASE. */
+const live = process.env["LOCKWARDEN_TEST_OPENGAUSS_ADMIN"] ?? "";
 const mostRatio = 2;
 const idle = 60;
 const waiting = 5;
@@ -30,6 +33,7 @@ export const engines: Scenario = {
       await stuck(superuser, () => person(server.url("app"), "web"));
       const found: Found[] = [];
       for (const threadPool of [false, true]) found.push(...(await measureDouble(threadPool, plain)));
+      if (live !== "") found.push(...(await measureLive(plain)));
       await plain.close();
       return report(await versionOf(superuser), found);
     }),
@@ -44,19 +48,36 @@ async function measureDouble(threadPool: boolean, plain: Link): Promise<readonly
     await double.createUser({ name: "app" });
     const link = await connected(target(double.url(watchdogRole)));
     await stuck(await person(double.backend.url()), () => person(double.url("app"), "web"));
-    const found: Found[] = [];
-    for (const { name, look } of looks) {
-      const measured = await inTurns(
-        () => link.read(look, patience()),
-        () => plain.read(look, patience()),
-      );
-      found.push({ name: `${name}, thread pool ${threadPool ? "on" : "off"}`, pairs: measured });
-    }
+    const found = await measure(`thread pool ${threadPool ? "on" : "off"}`, link, plain);
     await link.close();
     return found;
   } finally {
     await double.stop();
   }
+}
+
+async function measureLive(plain: Link): Promise<readonly Found[]> {
+  const scene = await liveScene(live, { idle, waiting });
+  try {
+    const link = await connected(target(scene.url));
+    const found = await measure(scene.name, link, plain);
+    await link.close();
+    return found;
+  } finally {
+    await scene.end();
+  }
+}
+
+async function measure(where: string, link: Link, plain: Link): Promise<readonly Found[]> {
+  const found: Found[] = [];
+  for (const { name, look } of looks) {
+    const measured = await inTurns(
+      () => link.read(look, patience()),
+      () => plain.read(look, patience()),
+    );
+    found.push({ name: `${name}, ${where}`, pairs: measured });
+  }
+  return found;
 }
 
 async function connected(of: Target): Promise<Link> {

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { grants } from "../../src/engines/opengauss/grants.ts";
 import { loginConnection } from "../../src/engines/opengauss/login-connection.ts";
 
 type Row = Readonly<Record<string, string | null>>;
@@ -35,4 +36,19 @@ export async function sessionAs(url: string, application: string): Promise<Sessi
       if (!ended) await client.end().catch(() => undefined);
     },
   };
+}
+
+/** Lockwarden's user, as `grants` says. */
+export async function makeWatchdog(dba: Session, name: string, password: string): Promise<void> {
+  for (const statement of grants(name)
+    .replaceAll(/^--.*$/gm, "")
+    .split(";"))
+    if (statement.trim() !== "") await dba.rows(statement.replace("'...'", `'${password}'`));
+}
+
+/** The same server and database, as somebody else. */
+export function urlAs(url: string, name: string, password: string): string {
+  const other = new URL(url);
+  [other.username, other.password] = [name, password];
+  return other.href;
 }

@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { after } from "node:test";
-import { grants } from "../../src/engines/opengauss/grants.ts";
 import type { User, World } from "../behaviour/world.ts";
-import { type Session, sessionAs } from "./opengauss-session.ts";
+import { makeWatchdog, type Session, sessionAs, urlAs } from "./opengauss-session.ts";
 
 /** By a system administrator: makes a table, the users of the scenarios, and Lockwarden's as `grants` says, and drops them after the file. */
 export async function realWorld(admin: string): Promise<World> {
@@ -20,18 +19,11 @@ export async function realWorld(admin: string): Promise<World> {
   });
   for (const name of people) await dba.rows(`create user ${name} password '${password}'`);
   await dba.rows(`create user ${named("powerless")} monadmin password '${password}'`);
-  for (const statement of grants(named("lockwarden"))
-    .replaceAll(/^--.*$/gm, "")
-    .split(";"))
-    if (statement.trim() !== "") await dba.rows(statement.replace("'...'", `'${password}'`));
+  await makeWatchdog(dba, named("lockwarden"), password);
   await dba.rows(`create table ${table} (id int primary key, seen timestamptz)`);
   await dba.rows(`insert into ${table} select generate_series(1, 20), null`);
   await dba.rows(`grant all on ${table} to ${people.join(", ")}`);
-  const urlOf = (name: string) => {
-    const url = new URL(admin);
-    [url.username, url.password] = [named(name), password];
-    return url.href;
-  };
+  const urlOf = (name: string) => urlAs(admin, named(name), password);
   return {
     target: `url: "${urlOf("lockwarden")}"`,
     powerless: `url: "${urlOf("powerless")}"`,
