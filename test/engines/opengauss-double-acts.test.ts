@@ -256,6 +256,8 @@ test("in the pool an ordinary user is refused for a thread that nobody sits on, 
     return said === "done" ? null : said;
   });
   assert.equal(refusal, "3D000 database with OID 0 does not exist");
+  // An error comes before the end of its statement: only now has it left its thread, to which the next one comes.
+  assert.equal(await value(watch, "select 1"), "1");
   await eventually("another thread asks", async () => (await value(dba, kill)) === "t");
   await lives(one);
   await lives(two);
