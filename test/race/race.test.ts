@@ -53,21 +53,25 @@ test("a target is missed by too large a share, and by too few signals; a small r
 });
 
 for (const hitBy of ["cancel", "terminate"] as const) {
-  test(`of signals that ${hitBy}, those by pid alone hit innocents, and guarded ones no more than is promised`, async () => {
+  test(`of signals that ${hitBy}, those by pid alone hit innocents far more often than guarded ones, beyond doubt`, async () => {
     const server = await startServer({ major: 18 });
     try {
       const superuser = await client(server.url());
       await superuser.query("create role lockwarden login in role pg_read_all_stats, pg_signal_backend");
       await superuser.query("create role app login");
       await superuser.end();
-      const { rows } = await runRound(server, { lengthMs: 5, hitBy, signals: 100, seconds: 15 });
+      const rows: Round["rows"][number][] = [];
       const share = (way: string) => {
-        const { right, wrong } = rows.find((row) => row.way === way) ?? { right: 0, wrong: 0 };
-        return { hit: right + wrong, ...shareInterval(wrong, right + wrong) };
+        const sum = (of: "right" | "wrong") => rows.reduce((all, row) => all + (row.way === way ? row[of] : 0), 0);
+        const hits = sum("right") + sum("wrong");
+        return hits === 0 ? { hits, low: 0, high: 1 } : { hits, ...shareInterval(sum("wrong"), hits) };
       };
-      const [guarded, alone] = [share("guarded"), share("by pid alone")];
-      assert.ok(guarded.hit >= 20 && guarded.low <= most, `guarded: ${JSON.stringify(rows)}`);
-      assert.ok(alone.hit >= 20 && alone.low > most, `by pid alone: ${JSON.stringify(rows)}`);
+      // How often each hits somebody else depends on the machine, and a hundred signals say little of half a percent: whether
+      // guarded ones keep what is promised is for the long run to say (verdict.ts). Here five rounds at most tell them apart.
+      const areApart = () => share("guarded").high < share("by pid alone").low;
+      for (let round = 0; round < 5 && !areApart(); round++)
+        rows.push(...(await runRound(server, { lengthMs: 5, hitBy, signals: 100, seconds: 15 })).rows);
+      assert.ok(share("guarded").hits >= 20 && share("by pid alone").hits >= 20 && areApart(), JSON.stringify(rows));
     } finally {
       await server.stop();
     }
