@@ -1,4 +1,5 @@
-import type { Session, SessionState, Transaction } from "../../core/session.ts";
+import type { Session, Transaction } from "../../core/session.ts";
+import { stateOf } from "../postgres/activity.ts";
 import type { Connection, Row } from "../postgres/connection.ts";
 import { isOfEncoding } from "../postgres/failure.ts";
 import { momentOf } from "../postgres/moment.ts";
@@ -203,22 +204,6 @@ export function startOf(identity: string): string | null {
 
 function truth(text: string | null): boolean | null {
   return text === null ? null : text === "t";
-}
-
-/** `disabled` (track_activities is off) is unknown; a state that we have no word for is `other`. */
-function stateOf(state: string | null): SessionState | null {
-  switch (state) {
-    case "active":
-    case "idle":
-    case "idle in transaction":
-    case "idle in transaction (aborted)":
-      return state;
-    case null:
-    case "disabled":
-      return null;
-    default:
-      return "other";
-  }
 }
 
 type Told = Readonly<{ hidden: boolean; threadPool: boolean }>;

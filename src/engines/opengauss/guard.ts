@@ -3,6 +3,7 @@ import { conflictingModes } from "../../core/lock-mode.ts";
 import type { Session } from "../../core/session.ts";
 import { LinkLost } from "../engine.ts";
 import type { Connection, Value } from "../postgres/connection.ts";
+import { codeOf } from "../postgres/failure.ts";
 import { reasonOf } from "../postgres/names.ts";
 import { startOf } from "./activity.ts";
 import { actSql, afterwardsSql, type Signalling } from "./guard-sql.ts";
@@ -192,8 +193,4 @@ async function afterwards({ connection, victim, order: { guard }, signal }: Acti
 
 function failed(error: string): Sent {
   return { kind: "failed", error };
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }

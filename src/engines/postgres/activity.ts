@@ -145,7 +145,7 @@ function sessionId(start: string, pid: string): string {
 }
 
 /** `disabled` (track_activities is off) is unknown; a state that we have no word for is `other`. */
-function stateOf(state: string | null): SessionState | null {
+export function stateOf(state: string | null): SessionState | null {
   switch (state) {
     case "active":
     case "idle":

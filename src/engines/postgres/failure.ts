@@ -149,7 +149,8 @@ function sqlState(error: unknown): string | null {
   return error instanceof pg.DatabaseError ? (error.code ?? "") : null;
 }
 
-function codeOf(error: unknown): string {
+/** The SQLSTATE or the system's own name of what went wrong; empty where there is none. */
+export function codeOf(error: unknown): string {
   return typeof error === "object" && error !== null && "code" in error ? String(error.code) : "";
 }
 

@@ -2,6 +2,7 @@ import type { Evidence, Guard, GuardEdge, Order, Sent } from "../../core/decisio
 import type { Session } from "../../core/session.ts";
 import { LinkLost } from "../engine.ts";
 import type { Connection, Value } from "./connection.ts";
+import { codeOf } from "./failure.ts";
 import { lockText } from "./lock-rows.ts";
 import { reasonOf } from "./names.ts";
 import { ownApplication } from "./snapshot.ts";
@@ -175,8 +176,4 @@ async function afterwards(
 
 function failed(error: string): Sent {
   return { kind: "failed", error };
-}
-
-function codeOf(error: unknown): unknown {
-  return typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 }
