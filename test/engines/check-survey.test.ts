@@ -204,8 +204,9 @@ for (const { major, postgres } of servers) {
     await failed.query("begin");
     await assert.rejects(failed.query("select 1 / 0"));
     const { rows } = await admin.query<{ pid: number }>(
-      "select pid from pg_stat_activity where state like '%aborted%'",
+      "select pid from pg_stat_activity where state = 'idle in transaction (aborted)'",
     );
+    assert.equal(rows.length, 1);
     const old = `select 1 from pg_stat_activity where pid = ${rows[0]?.pid} and state_change < clock_timestamp() - interval '2500 ms'`;
     await eventually(async () => (await admin.query(old)).rowCount === 1);
     await failed.end();

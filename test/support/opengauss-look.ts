@@ -9,6 +9,7 @@ import { createReader } from "../../src/engines/opengauss/snapshot.ts";
 import type { Connection, Row, Value } from "../../src/engines/postgres/connection.ts";
 import type { OpenGaussDouble } from "./opengauss/options.ts";
 import { eventually } from "./servers.ts";
+import { settled } from "./settled.ts";
 import { quiet } from "./text-connection.ts";
 
 /** A server of the newest release without a thread pool. */
@@ -126,11 +127,13 @@ export async function gaussScene(double: OpenGaussDouble, more: Partial<Product>
 }
 
 async function person(url: string, application: string): Promise<Client> {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: application,
-    types: { getTypeParser: () => (value: string) => value },
-  });
+  const client = settled(
+    new pg.Client({
+      connectionString: url,
+      application_name: application,
+      types: { getTypeParser: () => (value: string) => value },
+    }),
+  );
   let ended = false;
   client.on("error", () => (ended = true));
   client.on("end", () => (ended = true));

@@ -6,6 +6,7 @@ import {
   postgresFolders,
   startPostgres,
 } from "../../src/demo/embedded-postgres.ts";
+import { settled } from "./settled.ts";
 
 // A file that the runner ends for its time takes its servers along: their own hook is on `exit`, which a signal skips.
 process.once("SIGTERM", () => process.exit(143));
@@ -42,7 +43,7 @@ export async function server(options: EmbeddedOptions = {}): Promise<EmbeddedPos
 
 /** A person at the server: an ordinary connection whose loss does not end the test. */
 export async function client(url: string, config: pg.ClientConfig = {}): Promise<pg.Client> {
-  const connection = new pg.Client({ connectionString: url, ...config });
+  const connection = settled(new pg.Client({ connectionString: url, ...config }));
   connection.on("error", () => undefined);
   await connection.connect();
   return connection;

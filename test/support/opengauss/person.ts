@@ -1,5 +1,6 @@
 import { after } from "node:test";
 import pg from "pg";
+import { settled } from "../settled.ts";
 import type { OpenGaussDouble } from "./options.ts";
 
 /** Somebody with a session on a double, by the stock driver, and what the server told him unasked. */
@@ -26,11 +27,13 @@ export async function person(
 ): Promise<Person> {
   const losses: string[] = [];
   const notices: string[] = [];
-  const client = new pg.Client({
-    connectionString: double.url(user, database),
-    application_name: application,
-    types: { getTypeParser: () => (value: string) => value },
-  });
+  const client = settled(
+    new pg.Client({
+      connectionString: double.url(user, database),
+      application_name: application,
+      types: { getTypeParser: () => (value: string) => value },
+    }),
+  );
   client.on("error", (error) => losses.push(severityOf(error) + error.message));
   client.on("notice", (notice) => notices.push(`${notice.severity} ${notice.message}`));
   await client.connect();
