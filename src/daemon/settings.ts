@@ -66,6 +66,10 @@ export function settingsOn(
   return { ...there, mode: "observe", barred: settings.mode === "observe" ? null : barredText(facts.recovery) };
 }
 
+export function ruleNamed(name: string, { rules }: Pick<Settings, "rules">): CompiledRule["rule"] | undefined {
+  return rules.find(({ rule }) => rule.name === name)?.rule;
+}
+
 /** Whether anybody may be acted on by it. */
 export function enforces({ mode, rules }: Pick<Settings, "mode" | "rules">): boolean {
   return mode === "enforce" && rules.some(({ acts, rule }) => acts && rule.mode !== "observe");

@@ -13,13 +13,13 @@ import type { JournalGate } from "./journal-gate.ts";
 import { leadership, standByMs } from "./leadership.ts";
 import type { Log } from "./log-port.ts";
 import { failureText } from "./once-report.ts";
-import { openActs, withOutcomes } from "./open-acts.ts";
+import { openActs } from "./open-acts.ts";
 import type { Pulse } from "./pulse.ts";
 import type { TickedLook } from "./recorder.ts";
 import { createRest } from "./rest.ts";
 import { enforces, lackingOf, type Settings, settingsOn } from "./settings.ts";
 import { type KeptClock, steadyLink } from "./steady-link.ts";
-import { type Memory, type TickResult, tick } from "./tick.ts";
+import { type Memory, type TickResult, tick, withOutcomes } from "./tick.ts";
 import { watchWords } from "./watch-words.ts";
 
 export type WatchContext = Readonly<{
