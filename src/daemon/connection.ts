@@ -19,7 +19,7 @@ export type ConnectionContext = Readonly<{
   log: Log;
 }>;
 
-/** `expect` is told that something begins which takes no longer than so many ms, and the time that every statement has. */
+/** The loop that it serves. `idle` aborts what only waits; `expect` expects life within so many ms and a statement's time. */
 type Around = Readonly<{ words: WatchWords; expect(ms: number): void; signal: AbortSignal; idle: AbortSignal }>;
 
 /** The connection to one target, over every loss of it. */

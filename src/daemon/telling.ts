@@ -35,10 +35,7 @@ export function sendNotice(
 }
 
 /** What was decided and not done is on record too. */
-export async function writeObserved(
-  decision: Decision,
-  { journal, newId, now, settings }: Pick<Telling, "journal" | "newId" | "now" | "settings">,
-): Promise<void> {
+export async function writeObserved(decision: Decision, { journal, newId, now, settings }: Telling): Promise<void> {
   if (!journal.works()) return;
   await journal
     .write({ v: 1, id: newId(), at: now().toISOString(), target: settings.target.name, event: "observed", decision })
