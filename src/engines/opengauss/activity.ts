@@ -66,8 +66,15 @@ const waiting = ({ lockTags, walSenders }: Product): Pick<Parts, "columns" | "jo
   join: "left join pg_catalog.pg_thread_wait_status as s on s.tid = a.pid and s.sessionid = a.sessionid",
 });
 
-/** Without: the transaction ids of those who have written are read here, as no lock rows say them. */
+/** Without, and without the transaction ids of those who have written. */
 const calm: Pick<Parts, "columns" | "join"> = {
+  columns:
+    "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, null::text as write_id, null::bool as walsender",
+  join: "",
+};
+
+/** With these: no lock rows say them here. */
+const calmWithIds: Pick<Parts, "columns" | "join"> = {
   columns:
     "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, w.write_id, null::bool as walsender",
   join: `left join (
@@ -77,17 +84,24 @@ const calm: Pick<Parts, "columns" | "join"> = {
 };
 
 /** What the look asks for: every client, or those in a transaction or waiting; these sessions too, whatever they do. */
-export type ActivityQuestion = Readonly<{ all: boolean; sessionIds: readonly string[]; locks: boolean }>;
+export type ActivityQuestion = Readonly<{
+  all: boolean;
+  sessionIds: readonly string[];
+  locks: boolean;
+  /** Without locks: who has written. */
+  written: boolean;
+}>;
 
-type Reading = Readonly<{ connection: Connection; product: Product }>;
+type Asking = Readonly<{ connection: Connection; product: Product }>;
 
 /** One statement. */
 export async function readActivity(
-  { connection, product }: Reading,
+  { connection, product }: Asking,
   question: ActivityQuestion,
   signal: AbortSignal,
 ): Promise<ActivityLook> {
-  const parts = question.locks ? waiting(product) : calm;
+  const { locks, written } = question;
+  const parts = locks ? waiting(product) : written ? calmWithIds : calm;
   const { activity } = product;
   const values = [String(question.all), question.sessionIds];
   const ask = (query: string) => connection.queryPrepared(activitySql({ activity, query, ...parts }), values, signal);
@@ -97,13 +111,18 @@ export async function readActivity(
     throw error;
   });
   const rows = whole ?? (await ask("null::text"));
-  return activityLook(rows, { product, locks: question.locks, textless: whole === null });
+  return activityLook(rows, { product, locks, written, textless: whole === null });
 }
 
 /** What the rows say; pure. */
 export function activityLook(
   rows: readonly Row[],
-  { product, locks, textless }: Readonly<{ product: Product; locks: boolean; textless: boolean }>,
+  {
+    product,
+    locks,
+    written = true,
+    textless,
+  }: Readonly<{ product: Product; locks: boolean; written?: boolean; textless: boolean }>,
 ): ActivityLook {
   const now = rows[0]?.["now"];
   if (now === undefined || now === null) throw new Error("the server answered without its clock");
@@ -116,14 +135,21 @@ export function activityLook(
     // A statement that runs in parallel may show more threads of one session: the first speaks for it.
     if (sessionid == null || pid == null || seen.has(sessionid)) continue;
     seen.add(sessionid);
-    found.push(activityOf(row, { sessionId: sessionid, pid, atMs, locks, product }));
+    found.push(activityOf(row, { sessionId: sessionid, pid, atMs, locks, written, product }));
   }
   return { at, atMs, rows: found, capped: rows.length > mostSessions, textless };
 }
 
-type Seen = Readonly<{ sessionId: string; pid: string; atMs: number; locks: boolean; product: Product }>;
+type Seen = Readonly<{
+  sessionId: string;
+  pid: string;
+  atMs: number;
+  locks: boolean;
+  written: boolean;
+  product: Product;
+}>;
 
-function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): Activity {
+function activityOf(row: Row, { sessionId, pid, atMs, locks, written, product }: Seen): Activity {
   const text = (name: string) => row[name] ?? null;
   const moment = (name: string) => {
     const shown = row[name] ?? null;
@@ -163,7 +189,7 @@ function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): A
       queryAt,
       connectedMs: age(start),
       xminAge: null,
-      transaction: transactionOf(row, moment("xact_start"), age),
+      transaction: transactionOf(row, moment("xact_start"), { age, unread: !locks && !written }),
     },
   };
 }
@@ -217,9 +243,14 @@ function waitEventOf(row: Row): string | null {
   return status === "none" ? null : (row["wait_event"] ?? status);
 }
 
+type Reading = Readonly<{ age(at: string | null): number | null; unread: boolean }>;
+
 /** A session whose activity is not tracked may well be in a transaction that does not show. */
-function transactionOf(row: Row, startedAt: string | null, age: (at: string | null) => number | null): Transaction {
-  if (startedAt !== null) return { kind: "open", startedAt, ageMs: age(startedAt), writeId: row["write_id"] ?? null };
+function transactionOf(row: Row, startedAt: string | null, { age, unread }: Reading): Transaction {
+  if (startedAt !== null) {
+    const open = { kind: "open", startedAt, ageMs: age(startedAt), writeId: row["write_id"] ?? null } as const;
+    return unread ? { ...open, writeUnknown: true } : open;
+  }
   const state = row["state"] ?? null;
   const known = row["backend_start"] != null && state !== null && state !== "disabled" && row["write_id"] == null;
   return { kind: known ? "none" : "unknown" };

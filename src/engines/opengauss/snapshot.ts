@@ -64,7 +64,7 @@ async function see(options: ReaderOptions, look: Look, signal: AbortSignal): Pro
   const prepared = wanted ? await readPrepared(connection, signal) : [];
   const contended = rows.filter((row) => row.contended).map((row) => row.sessionId ?? null);
   const sessionIds = [...new Set([...own, ...contended.filter((id) => id !== null)])];
-  const question = { all: look.sessions === "all", sessionIds, locks: look.locks };
+  const question = { all: look.sessions === "all", sessionIds, locks: look.locks, written: look.written === true };
   return { activity: await readActivity({ connection, product }, question, signal), locks, prepared };
 }
 
