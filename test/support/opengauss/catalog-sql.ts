@@ -41,19 +41,21 @@ create function ${name} returns table (${columns}) language plpgsql stable secur
   begin return query ${query}; end $$;`;
 }
 
-const seatColumns = ["backend int", "port int", "pid int8", "sessionid int8", "client_addr inet", "client_port int"];
-const seatType = seatColumns.join(", ");
+/** In the order in which the front writes them, a line each: JSON takes ten times as long to read. */
+const seatTypes = { backend: "int", port: "int", pid: "int8", sessionid: "int8", client_port: "int" } as const;
+type SeatColumn = keyof typeof seatTypes;
+const seatColumns = Object.keys(seatTypes) as SeatColumn[];
 
-/**
- * What the front has written, read once by a statement that asks several things of it: who sits where and who asks. A line a
- * column, as JSON takes ten times as long to read.
- */
-const writtenParts = `
-  with file as materialized (select gauss.written() as text),
+/** Who sits where, as the front has written it; no more of it than is needed, as reading it is a good part of every answer. */
+const seatsOf = (...wanted: readonly SeatColumn[]) => `
+  file as materialized (select gauss.written() as text),
   seats as materialized (
     select u.* from (select string_to_array(f.text, E'\\n') as lines from file as f offset 0) as w,
-           unnest(${seatColumns.map((column, at) => `w.lines[${at + 2}]::${column.split(" ")[1]}[]`).join(", ")})
-             as u(${seatColumns.map((column) => column.split(" ")[0]).join(", ")})),
+           unnest(${wanted.map((column) => `w.lines[${seatColumns.indexOf(column) + 2}]::${seatTypes[column]}[]`).join(", ")})
+             as u(${wanted.join(", ")}))`;
+
+/** Who asks. */
+const me = `
   me as materialized (
     select a.usesysid as oid, current_setting('is_superuser')::bool as sysadmin,
            (split_part(f.text, E'\\n', 1)::json -> 'monadmin')::jsonb @> to_jsonb(session_user) as monadmin
@@ -78,7 +80,11 @@ create function gauss.written() returns text language plpgsql volatile security 
 create table gauss.first_database as select d.oid, d.datname from pg_catalog.pg_database as d where d.datname = 'postgres';
 create function gauss.front() returns json language plpgsql volatile security definer as $$
   begin return split_part(gauss.written(), E'\\n', 1)::json; end $$;
-${rowsOf("gauss.seats()", seatType, `${writtenParts} select s.* from seats as s`)}
+${rowsOf(
+  "gauss.seats()",
+  seatColumns.map((column) => `${column} ${seatTypes[column]}`).join(", "),
+  `with ${seatsOf(...seatColumns)} select s.* from seats as s`,
+)}
 ${rowsOf(
   "gauss.prepared()",
   "xid text, sessionid int8",
@@ -86,48 +92,101 @@ ${rowsOf(
     from pg_prepared_xact() as x left join json_to_recordset(gauss.front() -> 'prepared') as p(gid text, sessionid int8)
          on p.gid = x.gid`,
 )}
-${rowsOf("gauss.me()", "oid oid, sysadmin bool, monadmin bool", `${writtenParts} select m.* from me as m`)}`;
+${rowsOf("gauss.me()", "oid oid, sysadmin bool, monadmin bool", `with ${seatsOf("backend")}, ${me} select m.* from me as m`)}`;
 }
 
-const threadType =
-  "datid oid, pid int8, sessionid int8, usesysid oid, application_name text, client_addr inet, client_hostname text, " +
-  "client_port int, backend_start timestamptz, xact_start timestamptz, query_start timestamptz, state_change timestamptz, " +
-  "waiting bool, state text, query text, backend int";
-
-const threadNames = threadType.replaceAll(/(\w+) [^,]+/g, "$1");
+type ThreadColumn = Readonly<{ type: string; ofSession: string; ofWorker?: string; ofServer?: string }>;
 
 /**
- * Every session and thread, without any catalog. A session that went past the front (through the backend's own url) is one
- * without a seat. One of a pool that never said anything shows no state yet.
+ * What is known of every session and thread, without reading a catalog. A session that went past the front (through the
+ * backend's own url) is one without a seat. One of a pool that never said anything shows no state yet.
  */
-const threadsQuery = (threadPool: boolean) => `
-  select a.datid, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid), a.usesysid,
-         a.application_name, coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
-         a.backend_start, a.xact_start, a.query_start, case when not f.fresh then a.state_change end,
-         coalesce(a.wait_event_type = 'Lock', false), case when not f.fresh then a.state end,
-         case when not f.fresh then replace(a.query, 'gauss.', '') end, a.pid
+const threadColumns = {
+  datid: { type: "oid", ofSession: "a.datid", ofWorker: "d.oid", ofServer: "0::oid" },
+  pid: {
+    type: "int8",
+    ofSession: "coalesce(s.pid, 139800000000000 + a.pid)",
+    ofWorker: "w.thread",
+    ofServer: "w.thread",
+  },
+  sessionid: {
+    type: "int8",
+    ofSession: "coalesce(s.sessionid, 139800000000000 + a.pid)",
+    ofWorker: "w.thread",
+    ofServer: "w.thread",
+  },
+  usesysid: { type: "oid", ofSession: "a.usesysid", ofWorker: "10::oid", ofServer: "0::oid" },
+  application_name: { type: "text", ofSession: "a.application_name", ofWorker: "w.name", ofServer: "w.name" },
+  state: {
+    type: "text",
+    ofSession: "case when not f.fresh then a.state end",
+    ofWorker: "w.state",
+    ofServer: "w.state",
+  },
+  query: {
+    type: "text",
+    ofSession: "case when not f.fresh then replace(a.query, 'gauss.', '') end",
+    ofWorker: "case when w.name = 'workload' then 'WLM fetch collect info from data nodes' else '' end",
+    ofServer: "''",
+  },
+  waiting: {
+    type: "bool",
+    ofSession: "coalesce(a.wait_event_type = 'Lock', false)",
+    ofWorker: "false",
+    ofServer: "false",
+  },
+  xact_start: {
+    type: "timestamptz",
+    ofSession: "a.xact_start",
+    ofWorker: "case when w.name = 'workload' then d.started end",
+  },
+  query_start: {
+    type: "timestamptz",
+    ofSession: "a.query_start",
+    ofWorker: "case when w.name = 'workload' then d.started end",
+  },
+  backend_start: { type: "timestamptz", ofSession: "a.backend_start", ofWorker: "d.started", ofServer: "d.started" },
+  state_change: {
+    type: "timestamptz",
+    ofSession: "case when not f.fresh then a.state_change end",
+    ofWorker: "d.started",
+    ofServer: "d.started",
+  },
+  client_addr: { type: "inet", ofSession: "a.client_addr" },
+  client_hostname: { type: "text", ofSession: "a.client_hostname" },
+  client_port: { type: "int", ofSession: "coalesce(s.client_port, a.client_port)" },
+  backend: { type: "int", ofSession: "a.pid" },
+} satisfies Record<string, ThreadColumn>;
+
+type ThreadName = keyof typeof threadColumns;
+const typeOf = (column: ThreadName) => `${column} ${threadColumns[column].type}`;
+
+/** Every session and thread as `t`, with these columns. */
+function threads(threadPool: boolean, names: readonly ThreadName[]): string {
+  const columns: readonly ThreadColumn[] = names.map((name) => threadColumns[name]);
+  const started = "(select f.oid, pg_postmaster_start_time() as started from gauss.first_database as f offset 0) as d";
+  return `(
+  select ${columns.map(({ ofSession }) => ofSession).join(", ")}
     from pg_catalog.pg_stat_get_activity(null) as a left join seats as s on s.port = a.client_port
     cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
-   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
+   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.sessionid is distinct from 0
   union all
-  select d.oid, w.thread, w.thread, 10::oid, w.name, null, null, null,
-         d.started, case when w.name = 'workload' then d.started end, case when w.name = 'workload' then d.started end,
-         d.started, false, w.state, case when w.name = 'workload' then 'WLM fetch collect info from data nodes' else '' end, null
-    from ${asValues(internalWorkers)}
-    cross join (select f.oid, pg_postmaster_start_time() as started from gauss.first_database as f offset 0) as d
+  select ${columns.map(({ ofWorker = "null" }) => ofWorker).join(", ")} from ${asValues(internalWorkers)} cross join ${started}
   union all
-  select 0::oid, w.thread, w.thread, 0::oid, w.name, null, null, null,
-         d.started, null, null, d.started, false, w.state, '', null
-    from ${asValues([...serverThreads, ...(threadPool ? poolThreads : [])])}
-    cross join (select pg_postmaster_start_time() as started offset 0) as d`;
+  select ${columns.map(({ ofServer = "null" }) => ofServer).join(", ")}
+    from ${asValues([...serverThreads, ...(threadPool ? poolThreads : [])])} cross join ${started}) as t(${names.join(", ")})`;
+}
 
-/** With the names of users, for those who signal. */
+const targetNames = ["backend", "datid", "usesysid", "application_name", "sessionid", "pid"] as const;
+
+/** For those who signal. */
 const threadsSql = (threadPool: boolean) =>
   rowsOf(
     "gauss.threads()",
-    `${threadType}, usename name`,
-    `${writtenParts} select t.*, case when t.usesysid = 10 then 'omm'::name else pg_catalog.pg_get_userbyid(t.usesysid) end
-      from (${threadsQuery(threadPool)}) as t(${threadNames})`,
+    `${targetNames.map(typeOf).join(", ")}, usename name`,
+    `with ${seatsOf("port", "pid", "sessionid", "client_port")}
+    select t.*, case when t.usesysid = 10 then 'omm'::name else pg_catalog.pg_get_userbyid(t.usesysid) end
+      from ${threads(threadPool, targetNames)}`,
   );
 
 const walSendersSql = rowsOf(
@@ -139,27 +198,17 @@ const walSendersSql = rowsOf(
 const activityName = ({ missing }: Version) =>
   missing.includes("pg_stat_get_activity") ? "gauss.activity" : "gauss.pg_stat_get_activity";
 
+const shownNames = [
+  ...["datid", "pid", "sessionid", "usesysid", "application_name", "state", "query", "waiting", "xact_start"],
+  ...["query_start", "backend_start", "state_change", "client_addr", "client_hostname", "client_port"],
+] as readonly ThreadName[];
+
 /** Of whom one may not see, a row that says nothing but that. */
-const activityOfAll = (threadPool: boolean, version: Version) => {
-  const shown = [
-    ["datid oid", "t.datid"],
-    ["pid int8", "t.pid"],
-    ["sessionid int8", "t.sessionid"],
-    ["usesysid oid", "t.usesysid"],
-    ["application_name text", "t.application_name"],
-    ["state text", "t.state"],
-    ["query text", "t.query"],
-    ["waiting bool", "t.waiting"],
-    ["xact_start timestamptz", "t.xact_start"],
-    ["query_start timestamptz", "t.query_start"],
-    ["backend_start timestamptz", "t.backend_start"],
-    ["state_change timestamptz", "t.state_change"],
-    ["client_addr inet", "t.client_addr"],
-    ["client_hostname text", "t.client_hostname"],
-    ["client_port int", "t.client_port"],
-    ["enqueue text", "null"],
+function activityOfAll(threadPool: boolean, version: Version): string {
+  const more: readonly (readonly [type: string, value: string])[] = [
+    ["enqueue text", "null::text"],
     ["query_id int8", "0::int8"],
-    ...(version.lockTags ? [["srespool name", "'default_pool'::name"] as const] : []),
+    ...(version.lockTags ? ([["srespool name", "'default_pool'::name"]] as const) : []),
     ...(version.globalIds
       ? ([
           ["global_sessionid text", "'0:0#0'::text"],
@@ -167,21 +216,21 @@ const activityOfAll = (threadPool: boolean, version: Version) => {
           ["trace_id text", "''::text"],
         ] as const)
       : []),
-  ] as const;
-  const hidden = shown.map(([column]) => (column === "query text" ? "'<insufficient privilege>'" : "null"));
+  ];
+  const hidden = shownNames.map((name) => (name === "query" ? "'<insufficient privilege>'" : "null"));
+  const all = "(select m.sysadmin or m.monadmin from me as m)";
+  const own = "t.usesysid = (select m.oid from me as m)";
   return rowsOf(
     `${activityName(version)}(int8)`,
-    shown.map(([column]) => column).join(", "),
-    `${writtenParts},
-    everybody as materialized (
-      select t.*, m.sysadmin or m.monadmin or t.usesysid = m.oid as seen
-        from (${threadsQuery(threadPool)}) as t(${threadNames}) cross join me as m
-       where $1 is null or t.pid = $1)
-    select ${shown.map(([, value]) => value).join(", ")} from everybody as t where t.seen
+    [...shownNames.map(typeOf), ...more.map(([type]) => type)].join(", "),
+    `with ${seatsOf("port", "pid", "sessionid", "client_port")}, ${me}
+    select t.*, ${more.map(([, value]) => value).join(", ")} from ${threads(threadPool, shownNames)}
+     where (${all} or ${own}) and ($1 is null or t.pid = $1)
     union all
-    select ${hidden.join(", ")} from everybody as t where not t.seen`,
+    select ${[...hidden, ...more.map(() => "null")].join(", ")} from ${threads(threadPool, ["pid", "usesysid"])}
+     where not ${all} and not ${own} and ($1 is null or t.pid = $1)`,
   );
-};
+}
 
 const activityColumns =
   "a.datid, d.datname, a.pid, a.sessionid, a.usesysid, case when a.usesysid = 10 then 'omm'::name else u.rolname end as usename, " +
@@ -210,7 +259,7 @@ ${rowsOf(
     classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
     fastpath bool, global_sessionid text, backend int`,
   `
-  ${writtenParts},
+  with ${seatsOf("backend", "pid", "sessionid")},
   rows as materialized (select * from pg_lock_status()),
   -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
   owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r
@@ -244,8 +293,9 @@ ${rowsOf(
     tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
     global_sessionid text`,
   `
-  ${writtenParts},
-  everybody as materialized (select t.* from (${threadsQuery(threadPool)}) as t(${threadNames})),
+  with ${seatsOf("port", "pid", "sessionid", "client_port")}, ${me},
+  everybody as materialized (
+    select t.* from ${threads(threadPool, ["datid", "application_name", "pid", "sessionid", "usesysid", "state", "backend"])}),
   waiting as materialized (
     select l.pid as backend, l.locktype, l.mode, (pg_blocking_pids(l.pid))[1] as blocker,
            ${lockTag} as locktag
