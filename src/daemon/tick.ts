@@ -127,8 +127,8 @@ async function freshLook(context: TickContext): Promise<Look> {
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
 async function look({ settings, link, memory, signal }: TickContext): Promise<Look> {
-  const { rules, sessions, prepared } = settings;
-  const calm = await link.read({ sessions, prepared, locks: false }, signal);
+  const { rules, sessions, prepared, written } = settings;
+  const calm = await link.read({ sessions, prepared, written, locks: false }, signal);
   const first = evaluate(calm, rules, memory.history);
   if (!first.needsLocks) return { snapshot: calm, evaluation: first };
   const snapshot = await link.read({ sessions, prepared, locks: true }, signal);
