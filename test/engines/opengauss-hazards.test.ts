@@ -50,6 +50,20 @@ for (const { mode, threadPool, double, here, dba } of stages) {
     return one;
   };
 
+  /** A reader that knows nobody yet. */
+  const another = async () => {
+    const connection = await gaussConnection(double.url("lockwarden"));
+    const reader = createReader({
+      connection,
+      product: here.product,
+      target: { name: "app" },
+      facts: { version: "7.0.0-RC2", serverId: "server", recovery: false, database: "postgres" },
+      openOther: (database) => gaussConnection(double.url("lockwarden", database)),
+      own: [connection.sessionId],
+    });
+    return { reader, connection };
+  };
+
   for (const [slow, column] of [
     ["pg_locks", "mode"],
     ["pg_thread_wait_status", "wait_status"],
@@ -138,12 +152,15 @@ for (const { mode, threadPool, double, here, dba } of stages) {
     const victim = await open(1);
     const waiter = await here.person();
     waiter.start("update account set n = 9 where id = 1");
-    await eventually(async () => (await here.readWith(1)).waits?.length === 1);
+    const { reader, connection } = await another();
+    const everybody = { sessions: "transactions", locks: true } as const;
+    await eventually(async () => (await reader.read(everybody, quiet)).waits?.length === 1);
     const admin = await behind(double);
+    for (const one of [dba, connection]) await one.query("set statement_timeout = '500ms'", [], quiet);
     await admin.query("begin; lock table pg_catalog.pg_authid in access exclusive mode");
-    await dba.query("set statement_timeout = '500ms'", [], quiet);
     await assert.rejects(dba.query("select count(*) from pg_stat_activity", [], quiet), /statement timeout/);
-    const look = await here.read();
+    // Names are read anew every ten seconds: those of a reader that has just begun are known.
+    const look = await reader.read(everybody, quiet);
     assert.deepEqual([sessionIn(look, victim).user, look.gaps, look.waits?.length], ["app", [], 1]);
     assert.deepEqual(await here.send(orderOn(look, victim)), { kind: "sent" });
     await eventually(() => victim.isEnded());
@@ -151,7 +168,7 @@ for (const { mode, threadPool, double, here, dba } of stages) {
     await eventually(async () => (await here.read()).waits?.length === 0);
     assert.equal(await isWell(waiter), true);
     await dba.query("reset statement_timeout", [], quiet);
-    await Promise.all([waiter.end(), admin.end()]);
+    await Promise.all([waiter.end(), admin.end(), connection.close()]);
   });
 
   test(`${mode}: users whose names are in another encoding take nobody else out of sight`, async () => {
@@ -160,16 +177,8 @@ for (const { mode, threadPool, double, here, dba } of stages) {
     const strange = await here.person(stranger, "strange");
     await strange.run("begin");
     const holder = await open(1);
-    const connection = await gaussConnection(double.url("lockwarden"));
+    const { reader, connection } = await another();
     await connection.query("set client_encoding = 'LATIN1'", [], quiet);
-    const reader = createReader({
-      connection,
-      product: here.product,
-      target: { name: "app" },
-      facts: { version: "7.0.0-RC2", serverId: "server", recovery: false, database: "postgres" },
-      openOther: (database) => gaussConnection(double.url("lockwarden", database)),
-      own: [connection.sessionId],
-    });
     const look = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
     for (const one of [strange, holder]) {
       const { user, database, application, transaction } = sessionIn(look, one);

@@ -41,6 +41,8 @@ const queuesAhead = `
  * first: conditions on no column of `a` are asked before its rows are (who still waits, behind whom; what its thread is
  * about), as a join with them would read the activity first and signal by what is old by then. The last of them throws away the copy of the activity that a statement may keep. WHERE decides before the select list signals.
  *
+ * A role is shown its own name, and perhaps no other: whose name is not shown is not Lockwarden's own user.
+ *
  * Written for the grammar of 9.2. An edge is confirmed by the waiter's own ungranted lock and a granted one of the blocker's
  * on it in a conflicting mode. Rows without a pid are prepared transactions: they block, but nobody is behind a session by them.
  */
@@ -95,7 +97,7 @@ select ${calls[signalling]} as ok, a.pid::text as pid, a.sessionid::text as sess
    and a.client_port is not null and a.usesysid not in (0, ${initialUserId})${threadPool ? " and a.pid <> a.sessionid" : ""}
    and (a.application_name is null or a.application_name not in (${list(internalApplications)}) and a.application_name not like '${walSender}%')
    and a.pid <> pg_catalog.pg_backend_pid()
-   and (a.application_name is null or a.application_name <> '${ownApplication}' or pg_catalog.pg_get_userbyid(a.usesysid) <> current_user)`;
+   and (a.application_name is null or a.application_name <> '${ownApplication}' or coalesce(pg_catalog.pg_get_userbyid(a.usesysid) <> current_user, true))`;
 }
 
 /** Only to tell two outcomes apart, after nothing was sent. */

@@ -56,11 +56,10 @@ export function databaseCatalog(
   });
 }
 
-/** `load` reads all, or at least those that are `wanted`: what was known and what is asked for. */
 export function catalog<T>(
   what: string,
   now: () => number,
-  load: (signal: AbortSignal, wanted: readonly string[]) => Promise<(readonly [string, T])[]>,
+  load: (signal: AbortSignal) => Promise<(readonly [string, T])[]>,
 ): Catalog<T> {
   let known: ReadonlyMap<string, T> = new Map();
   // Not by the clock of the last success alone: each try may wait as long as lock_timeout.
@@ -79,7 +78,7 @@ export function catalog<T>(
       triedAt = now();
       asked = new Set(unknown);
       try {
-        known = new Map(await load(signal, [...known.keys(), ...unknown]));
+        known = new Map(await load(signal));
         problem = null;
       } catch (error) {
         if (error instanceof LinkLost || signal.aborted) throw error;

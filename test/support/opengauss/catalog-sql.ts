@@ -198,10 +198,8 @@ const walSendersSql = rowsOf(
 const activityName = ({ missing }: Version) =>
   missing.includes("pg_stat_get_activity") ? "gauss.activity" : "gauss.pg_stat_get_activity";
 
-const shownNames = [
-  ...["datid", "pid", "sessionid", "usesysid", "application_name", "state", "query", "waiting", "xact_start"],
-  ...["query_start", "backend_start", "state_change", "client_addr", "client_hostname", "client_port"],
-] as readonly ThreadName[];
+/** As the server's function has them, in its order. */
+const shownNames = (Object.keys(threadColumns) as ThreadName[]).filter((name) => name !== "backend");
 
 /** Of whom one may not see, a row that says nothing but that. */
 function activityOfAll(threadPool: boolean, version: Version): string {
@@ -335,6 +333,8 @@ create view gauss.pg_roles as
     from pg_catalog.pg_roles as r, gauss.me() as m
    where r.rolname !~ '^pg_' and (m.sysadmin or r.rolname = current_user
      or (select o.rolcreaterole from pg_catalog.pg_roles as o where o.rolname = current_user));
+create function gauss.pg_get_userbyid(oid) returns name language plpgsql stable as $$
+  begin return (select r.rolname from gauss.pg_roles as r where r.oid = $1); end $$;
 create view gauss.pg_database as
   select d.oid, d.datname, d.datdba, d.encoding, d.datcollate, d.datctype, d.datistemplate, d.datallowconn, d.datconnlimit,
          d.dattablespace, '${compatibility}'::name as datcompatibility, d.datacl from pg_catalog.pg_database as d;

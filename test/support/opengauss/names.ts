@@ -32,6 +32,7 @@ export const functions: ReadonlySet<string> = new Set([
   "unnest",
   "pg_stat_get_wal_senders",
   "pg_stat_get_activity",
+  "pg_get_userbyid",
 ]);
 
 /** Functions of later PostgreSQL releases. Seen live: the first six. The others came after 9.2 and are inferred. */
