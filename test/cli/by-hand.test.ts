@@ -21,7 +21,7 @@ const rules = "rules: [{name: r, match: {idle_for: 1h, blocks: {waiters: 1}}, st
 
 /** In mode observe, which does not hold a person back. */
 function configOf(url: string, more = ""): string {
-  return `targets: [{name: app, url: "${url}"}]\nverify_for: 500ms\n${rules}\n${more}`;
+  return `targets: [{name: app, url: "${url}"}]\nverify_for: 1500ms\n${rules}\n${more}`;
 }
 
 function run(here: Place, ...words: string[]): Promise<Ended> {
@@ -310,7 +310,7 @@ test("Lockwarden's own sessions, and whoever looks like one of the same role, ar
 test("of several targets one has to be named, and the same process id on another is left alone", async () => {
   const [oldest] = services as [LoginService];
   const list = `targets: [{name: app, url: "${newest.url}"}, {name: other, url: "${oldest.url}"}]`;
-  const here = await place(`${list}\nverify_for: 500ms\n${rules}`);
+  const here = await place(`${list}\nverify_for: 1500ms\n${rules}`);
   const victim = await called(newest, "web-1");
   assertEnded(await run(here, "kill", victim.handle, "--yes"), {
     code: 2,

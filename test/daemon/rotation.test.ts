@@ -121,7 +121,9 @@ test("a journal that cannot be read is told of, and keeps nobody from being watc
   const daemon = here.run();
   await eventually(() => daemon.said().includes("trying again until it works"));
   await eventually(() =>
-    /what a crash may have left open there is not looked into, .*: cannot read the journal .*EISDIR/.test(daemon.said()),
+    /what a crash may have left open there is not looked into, .*: cannot read the journal .*EISDIR/.test(
+      daemon.said(),
+    ),
   );
   daemon.child.kill("SIGTERM");
   assert.equal((await daemon.ended).code, 0);
