@@ -150,7 +150,7 @@ test("a look that is due by a ladder's wait is made at its moment, though the co
 });
 
 test("a rule that is changed in the middle of its ladder drops it, tells who had been told, and begins anew", async () => {
-  const given = { application: "rewritten", more: "verify_for: 300ms" };
+  const given = { application: "rewritten", more: "verify_for: 3s" };
   const here = await place(config({ ...given, steps: "[notify, {wait: 1h}, terminate]" }));
   const daemon = here.run();
   const { pid, ended } = await swallower(service, "rewritten", 3);

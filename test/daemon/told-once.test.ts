@@ -14,7 +14,7 @@ await owner.query("grant select, update on public.user_session to lockwarden");
 function config(rule: string): string {
   return `
 mode: enforce
-verify_for: 1s
+verify_for: 3s
 targets: [{name: app, url: "${service.url}", poll: 500ms, statement_timeout: 1m}]
 rules: [${rule}]`;
 }
