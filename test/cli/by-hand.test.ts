@@ -125,7 +125,10 @@ for (const [index, service] of services.entries()) {
     assert.equal(await victim.isThere(), true);
     const killed = await run(here, "sql", `ALTER SYSTEM KILL SESSION '${victim.handle}'`, "--yes");
     assertEnded(killed, { code: 0, out: survived, err: /^app at/ });
-    assert.match(killed.out, /\napp: terminate \S+: released: the session is gone; its locks are free after \d+ m?s\n$/);
+    assert.match(
+      killed.out,
+      /\napp: terminate \S+: released: the session is gone; its locks are free after \d+ m?s\n$/,
+    );
     assert.equal(await victim.isThere(), false);
     assert.deepEqual((await here.journal()).map(brief), [
       "intent cancel",
