@@ -38,7 +38,13 @@ const relation: z.ZodType<Relation> = z.object({
 
 const transaction: z.ZodType<Transaction> = z.discriminatedUnion("kind", [
   z.object({ kind: z.enum(["none", "unknown"]) }),
-  z.object({ kind: z.literal("open"), startedAt: text, ageMs: ms, writeId: text }),
+  z.object({
+    kind: z.literal("open"),
+    startedAt: text,
+    ageMs: ms,
+    writeId: text,
+    writeUnknown: z.literal(true).exactOptional(),
+  }),
 ]);
 
 const session: z.ZodType<Session> = z.object({

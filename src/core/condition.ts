@@ -111,7 +111,7 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
         name: "has_written",
         wanted: String(written),
         distance: ({ session }) => truth(hasWritten(session) === null ? null : hasWritten(session) === written),
-        seen: ({ session }) => (hasWritten(session) === true ? "has written" : "has not written"),
+        seen: ({ session }) => writtenSeen(hasWritten(session)),
       }),
     );
   }
@@ -168,10 +168,14 @@ function heldBack({ xminAge, state }: Session): number | null {
   return xminAge ?? (state === null ? null : 0);
 }
 
+function writtenSeen(written: boolean | null): string {
+  return written === null ? "may have written" : written ? "has written" : "has not written";
+}
+
 function hasWritten(session: Session): boolean | null {
   const { transaction } = session;
-  if (transaction.kind === "unknown") return null;
-  return transaction.kind === "open" && transaction.writeId !== null;
+  if (transaction.kind !== "open") return transaction.kind === "none" ? false : null;
+  return transaction.writeUnknown === true ? null : transaction.writeId !== null;
 }
 
 /** Conditions that time alone can make true. */

@@ -185,7 +185,7 @@ export function personOf(session: Session, show: Question["show"]): Person {
     query: show(session),
     transaction: transaction.kind,
     transactionMs: open?.ageMs ?? null,
-    hasWritten: open === null ? null : open.writeId !== null,
+    hasWritten: open === null || open.writeUnknown === true ? null : open.writeId !== null,
   };
 }
 

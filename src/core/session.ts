@@ -20,6 +20,8 @@ export type Transaction =
       ageMs: Ms;
       /** The id it was given when it first wrote, null before. (PostgreSQL) backend_xid. */
       writeId: Text;
+      /** The look did not ask: `writeId` is null and says nothing. */
+      writeUnknown?: true;
     }>;
 
 export type Relation = Readonly<{ database: string; schema: string; name: string; ancestors: readonly string[] }>;

@@ -1,6 +1,19 @@
-import type { Missing } from "../engines/engine.ts";
+import type { History } from "../core/history.ts";
+import { type Link, LinkLost, type Missing } from "../engines/engine.ts";
+import type { JournalGate } from "./journal-gate.ts";
+import type { Settings } from "./settings.ts";
 import type { TickResult } from "./tick.ts";
-import type { Interlude } from "./watch.ts";
+
+/** What is there between two looks: nothing to remember with, and only the executor acts. */
+export type Interlude = Readonly<{
+  settings: Settings;
+  link: Pick<Link, "read" | "act" | "prove" | "probe">;
+  history: History;
+  leader: boolean;
+  paused: boolean;
+  journal: Pick<JournalGate, "works">;
+  signal: AbortSignal;
+}>;
 
 export type Asked = Readonly<{ result: TickResult; lacking: readonly Missing[] }>;
 type Asker = Readonly<{ resolve(answer: Promise<Asked>): void; reject(error: unknown): void }>;
@@ -14,7 +27,8 @@ export type Askers = Readonly<{
   wantLook(): boolean;
   /** Whom the next look answers. */
   takeLooks(): readonly Asker[];
-  nextQuestion(): Question | null;
+  /** One after the other, each with what is there by then; rejects when the connection is lost over one. */
+  answer(interlude: () => Interlude): Promise<void>;
   /** None of them can be answered. */
   abandon(error: unknown): void;
 }>;
@@ -36,7 +50,17 @@ export function createAskers(ring: () => void): Askers {
       }),
     wantLook: () => looks.length > 0,
     takeLooks: () => looks.splice(0),
-    nextQuestion: () => questions.shift() ?? null,
+    answer: async (interlude) => {
+      for (let next = questions.shift(); next !== undefined; next = questions.shift()) {
+        const now = interlude();
+        try {
+          await next.ask(now);
+        } catch (error) {
+          next.reject(error);
+          if (error instanceof LinkLost || now.signal.aborted) throw error;
+        }
+      }
+    },
     abandon: (error) => {
       for (const one of [...looks.splice(0), ...questions.splice(0)]) one.reject(error);
     },

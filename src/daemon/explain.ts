@@ -3,8 +3,8 @@ import { explaining } from "../core/explain.ts";
 import type { Basis, Explanation, Scope, SessionExplanation } from "../core/explanation.ts";
 import type { Snapshot } from "../core/snapshot.ts";
 import { queryText } from "../query-text.ts";
-import { circumstancesOf } from "./tick.ts";
-import type { Interlude } from "./watch.ts";
+import type { Interlude } from "./askers.ts";
+import { circumstancesOf } from "./circumstances.ts";
 
 /** One target's part of an explanation. */
 export type TargetExplanation = Explanation | Readonly<{ target: string; error: string }>;

@@ -3,14 +3,11 @@ import { type CrowdNews, crowdsNow, crowdText, mostNamed } from "../core/crowd.t
 import type { Decision } from "../core/decision.ts";
 import type { OpenBreaker } from "../core/history.ts";
 import { breakerClosed, breakerOpened } from "../core/journal-past.ts";
-import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText } from "../query-text.ts";
-import type { TickContext } from "./tick.ts";
-
-type Context = Pick<TickContext, "settings" | "memory" | "leader" | "journal" | "tell" | "report" | "newId" | "now">;
+import { sendNotice, type Telling, writeObserved } from "./telling.ts";
 
 /** The breaker has opened or closed since people were told of it. `atMs` by the server's clock. */
-export async function tellBreaker(context: Context, atMs: number): Promise<void> {
+export async function tellBreaker(context: Telling, atMs: number): Promise<void> {
   const { memory, settings } = context;
   const { breaker } = settings.limits;
   const { breaker: told } = memory.history;
@@ -32,7 +29,7 @@ export async function tellBreaker(context: Context, atMs: number): Promise<void>
 }
 
 async function sayBreaker(
-  context: Context,
+  context: Telling,
   code: string,
   { sinceMs, untilMs }: OpenBreaker,
   text: string,
@@ -46,7 +43,7 @@ async function sayBreaker(
   report("warn", reason.facts, text);
   const details = code === breakerOpened ? [{ title: "WHAT TO DO", lines: whileOpen(target) }] : [];
   const incident = `breaker ${target} ${sinceMs}`;
-  send(context, { incident, phase: "system", decision: null, text, ...(details.length > 0 && { details }) }, undefined);
+  sendNotice({ incident, phase: "system", text, details }, undefined, context);
 }
 
 function whileOpen(target: string): readonly string[] {
@@ -58,35 +55,19 @@ function whileOpen(target: string): readonly string[] {
 }
 
 /** One notice for all whom limits hold back, for each set of channels; one more when nobody is held back any more. */
-export async function tellCrowds(decisions: readonly Decision[], context: Context, show: QueryText): Promise<void> {
+export async function tellCrowds(decisions: readonly Decision[], context: Telling, show: QueryText): Promise<void> {
   const { memory, settings, newId } = context;
   const { crowds, news } = crowdsNow(memory.history.crowds, decisions, { rules: settings.rules, newId });
   if (crowds !== memory.history.crowds) memory.history = { ...memory.history, crowds };
   for (const one of news) await tellCrowd(one, context, show);
 }
 
-async function tellCrowd(news: CrowdNews, context: Context, show: QueryText): Promise<void> {
-  const { settings, journal, newId, now } = context;
+async function tellCrowd(news: CrowdNews, context: Telling, show: QueryText): Promise<void> {
   const named = news.members.slice(0, mostNamed).map((one) => maskDecision(one, show));
-  // What was decided and not done is on record, as far as it is told by name.
-  for (const decision of journal.works() ? named : []) {
-    const at = now().toISOString();
-    await journal
-      .write({ v: 1, id: newId(), at, target: settings.target.name, event: "observed", decision })
-      .catch(() => undefined); // the journal itself has said so
-  }
-  const { text, details } = crowdText(news, named, settings);
+  // On record as far as it is told by name.
+  for (const decision of named) await writeObserved(decision, context);
+  const { text, details } = crowdText(news, named, context.settings);
   const decision = news.members.length === 1 ? (named[0] ?? null) : null;
   const { incident, phase, channels } = news;
-  send(context, { incident, phase, decision, text, ...(details.length > 0 && { details }) }, channels);
-}
-
-/** Followers write down and do not tell. */
-function send(
-  { settings, leader, tell, newId, now }: Context,
-  said: Pick<Notice, "incident" | "phase" | "decision" | "text" | "details">,
-  channels: readonly string[] | undefined,
-): void {
-  if (!leader) return;
-  tell({ id: newId(), at: now().toISOString(), target: settings.target.name, outcome: null, ...said }, channels);
+  sendNotice({ incident, phase, decision, text, details }, channels, context);
 }

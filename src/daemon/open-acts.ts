@@ -2,7 +2,6 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Outcome } from "../core/decision.ts";
 import type { OpenAct } from "../executor.ts";
 import type { Due } from "./due.ts";
-import type { Judgement, TickResult } from "./tick.ts";
 
 /** Acts on one connection whose outcomes are not known yet; each look at one takes its turn with the looks at the target. */
 export type OpenActs = Readonly<{
@@ -59,12 +58,4 @@ export function openActs(): OpenActs {
       for (const act of open.keys()) close(act, await act.end());
     },
   };
-}
-
-/** With the outcomes that were not known yet when the look was over. */
-export async function withOutcomes<Result extends Pick<TickResult, "judgements">>(result: Result): Promise<Result> {
-  const known = result.judgements.map(async ({ decision, outcome, coming }): Promise<Judgement> => {
-    return { decision, outcome: outcome ?? (await coming) ?? null };
-  });
-  return { ...result, judgements: await Promise.all(known) };
 }

@@ -1,5 +1,6 @@
 import { setTimeout as timer } from "node:timers/promises";
 import { formatDuration } from "../config/duration.ts";
+import type { Target } from "../config/schema.ts";
 import type { Log } from "./log-port.ts";
 import type { SystemdNotifier } from "./systemd.ts";
 
@@ -28,6 +29,18 @@ export function createPulse(): Pulse {
       }
       return latest;
     },
+  };
+}
+
+/** More than an engine waits, past statement_timeout, before it gives up a network that has swallowed a statement. */
+const silenceMs = 4_000;
+
+/** Expects life of one target within so many ms and what one statement may take. */
+export function lifeOf(pulse: Pick<Pulse, "expect">, target: () => Target): (withinMs: number) => void {
+  return (withinMs) => {
+    const { name, statement_timeout, connect_timeout } = target();
+    // Its timeout and what silence takes to show, or a connection to another database its own.
+    pulse.expect(name, performance.now() + withinMs + statement_timeout + Math.max(connect_timeout, silenceMs));
   };
 }
 

@@ -22,6 +22,8 @@ export type Settings = Readonly<{
   sessions: Look["sessions"];
   /** Some rule is about prepared transactions: they are read even while nobody waits for one. */
   prepared: boolean;
+  /** Some rule asks whether a transaction has written. */
+  written: boolean;
   /** Looks are never further apart than this; Infinity when no rule acts. */
   shortestThresholdMs: number;
   /** Steps that the server has no way to take; nothing is known of that before a connection. */
@@ -49,6 +51,9 @@ export function settingsFor(config: Config, digest: string, target: Target, patt
     verifyMs: config.verify_for,
     queryText: config.query_text,
     prepared: rules.some(({ rule }) => rule.match.prepared !== undefined),
+    written: rules.some(
+      ({ rule }) => asksWritten(rule.match) || (rule.except !== undefined && asksWritten(rule.except)),
+    ),
     sessions: rules.some(needsIdleSessions) ? "all" : "transactions",
     shortestThresholdMs: shortestThreshold(rules, parseDuration(target.poll) === null),
     cannot: [],
@@ -66,6 +71,10 @@ export function settingsOn(
   return { ...there, mode: "observe", barred: settings.mode === "observe" ? null : barredText(facts.recovery) };
 }
 
+export function ruleNamed(name: string, { rules }: Pick<Settings, "rules">): CompiledRule["rule"] | undefined {
+  return rules.find(({ rule }) => rule.name === name)?.rule;
+}
+
 /** Whether anybody may be acted on by it. */
 export function enforces({ mode, rules }: Pick<Settings, "mode" | "rules">): boolean {
   return mode === "enforce" && rules.some(({ acts, rule }) => acts && rule.mode !== "observe");
@@ -74,6 +83,10 @@ export function enforces({ mode, rules }: Pick<Settings, "mode" | "rules">): boo
 /** What is missing and needed: whoever only observes need not be able to act. */
 export function lackingOf(missing: readonly Missing[], settings: Pick<Settings, "mode" | "rules">): readonly Missing[] {
   return missing.filter(({ needed }) => needed === "to see" || (needed === "to act" && enforces(settings)));
+}
+
+function asksWritten({ has_written }: CompiledRule["rule"]["match"]): boolean {
+  return has_written !== undefined;
 }
 
 /** Could it match a session that has no transaction and waits for nothing? */

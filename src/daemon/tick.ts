@@ -1,56 +1,42 @@
 import type { ActDecision, Decision, Outcome, Probe, Signal } from "../core/decision.ts";
-import type { History, Incident } from "../core/history.ts";
-import type { JournalEvent } from "../core/journal-event.ts";
 import { judge, type Look } from "../core/judge.ts";
-import { nextText } from "../core/ladder.ts";
-import { type News, newsOfDecision, newsOfOutcome, subjectText, toldBy } from "../core/news.ts";
 import { nextChangeMs, nextHoursMs } from "../core/next-change.ts";
-import type { Circumstances } from "../core/plan.ts";
 import { aftermathOf, afterProbe, enter, withSent } from "../core/remember.ts";
-import { type CompiledRule, evaluate } from "../core/rules.ts";
+import { evaluate } from "../core/rules.ts";
 import { type Snapshot, serverClockMs } from "../core/snapshot.ts";
 import { unruledRoots } from "../core/unruled.ts";
 import { afterSending, afterVerifying } from "../core/verifying.ts";
 import type { Link } from "../engines/engine.ts";
 import { begin, type Carried, type Gate, NotJournalled, type OpenAct } from "../executor.ts";
-import type { Notice } from "../notify/channel.ts";
 import { maskDecision, type QueryText, queryText } from "../query-text.ts";
+import { circumstancesOf } from "./circumstances.ts";
+import { type DecisionTelling, newsFor, tellDecision, tellOutcome } from "./decision-notices.ts";
 import { tellBreaker, tellCrowds } from "./limit-notices.ts";
 import { lookSentence } from "./look-sentence.ts";
 import type { OpenActs } from "./open-acts.ts";
 import type { TickedLook } from "./recorder.ts";
-import type { Settings } from "./settings.ts";
-import { type Bundles, type Together, tellEnded, together } from "./together.ts";
+import { ruleNamed, type Settings } from "./settings.ts";
+import type { Telling } from "./telling.ts";
+import { tellEnded, together } from "./together.ts";
 
 /** What one target's watcher keeps from look to look. */
-export type Memory = {
-  history: History;
+export type Memory = Telling["memory"] & {
   /** Acts of earlier looks whose outcome is not known yet. */
   readonly open: OpenActs;
-  bundles?: Bundles;
 };
 
-export type TickContext = Readonly<{
-  settings: Settings;
-  link: Link;
-  memory: Memory;
-  leader: boolean;
-  paused: boolean;
-  /** The same, at the moment when a signal goes out. */
-  gate: Gate;
-  journal: Readonly<{ works(): boolean; write(event: JournalEvent): Promise<void> }>;
-  tell(notice: Notice, channels: readonly string[] | undefined): void;
-  /** One line per action, for the log. */
-  report(level: "info" | "warn" | "error", facts: object, text: string): void;
-  /** Takes what this look saw and decided; the flight recorder is the daemon's alone. */
-  record?(ticked: TickedLook): void;
-  newId(): string;
-  now(): Date;
-  alive(): void;
-  signal: AbortSignal;
-}>;
-
-type Journalled = Readonly<{ journal: Pick<TickContext["journal"], "works"> }>;
+export type TickContext = Telling &
+  Readonly<{
+    link: Link;
+    memory: Memory;
+    paused: boolean;
+    /** The same, at the moment when a signal goes out. */
+    gate: Gate;
+    /** Takes what this look saw and decided; the flight recorder is the daemon's alone. */
+    record?(ticked: TickedLook): void;
+    alive(): void;
+    signal: AbortSignal;
+  }>;
 
 /** Only what is written down or told has its query text masked: whoever shows the evidence of another one masks it. */
 export type Judgement = Readonly<{
@@ -73,13 +59,13 @@ export type TickResult = Readonly<{
 
 /** While one look is carried out. */
 type Looking = TickContext &
+  DecisionTelling &
   Readonly<{
-    /** The memory's own, changed in place: with a copy for each of many decisions a storm would take minutes. */
-    incidents: Map<string, Incident>;
-    together: Together;
     /** The server's clock now, in ms. */
     clock(): number;
   }>;
+
+type Signalled = ActDecision & { action: Signal };
 
 /** Most outcomes are there by then; who takes longer keeps nobody else waiting. */
 const patienceMs = 500;
@@ -141,32 +127,12 @@ async function freshLook(context: TickContext): Promise<Look> {
 
 /** The cheap look, and the one with locks when somebody waits or a decision would rest on it. */
 async function look({ settings, link, memory, signal }: TickContext): Promise<Look> {
-  const { rules, sessions, prepared } = settings;
-  const calm = await link.read({ sessions, prepared, locks: false }, signal);
+  const { rules, sessions, prepared, written } = settings;
+  const calm = await link.read({ sessions, prepared, written, locks: false }, signal);
   const first = evaluate(calm, rules, memory.history);
   if (!first.needsLocks) return { snapshot: calm, evaluation: first };
   const snapshot = await link.read({ sessions, prepared, locks: true }, signal);
   return { snapshot, evaluation: evaluate(snapshot, rules, memory.history) };
-}
-
-/** What decides besides the look: `explain` judges by it too. */
-export function circumstancesOf(
-  { settings, paused, leader, journal }: Pick<TickContext, "settings" | "paused" | "leader"> & Journalled,
-  snapshot: Pick<Snapshot, "atMs">,
-): Circumstances {
-  return {
-    config: settings.digest,
-    mode: settings.mode,
-    barred: settings.barred,
-    paused,
-    leader,
-    journalled: journal.works(),
-    protection: settings.protection,
-    protectMaintenance: settings.protect.maintenance,
-    limits: settings.limits,
-    cannot: settings.cannot,
-    atMs: snapshot.atMs,
-  };
 }
 
 function leavesTrace(decision: Decision): boolean {
@@ -188,32 +154,19 @@ async function carryOut(raw: Decision, show: QueryText, context: Looking): Promi
   return await tell(decision, context);
 }
 
-/** Without an incident it has not matched yet: a protected one is told when it would have been a victim. */
-function newsFor(decision: Decision, { incidents, leader }: Looking): News | null {
-  const incident = incidents.get(decision.incident);
-  if (incident === undefined || decision.kind === "wait") return null;
-  // Whoever led before may have died before it told: rather twice than never.
-  const isKnown = incident.told === toldBy(decision) && !(leader && incident.unheard === true);
-  return isKnown ? null : newsOfDecision(decision);
-}
-
 /** What sends nothing to the server: written down and told where it is news. */
 async function tell(decision: Decision, context: Looking): Promise<Judgement> {
-  const news = newsFor(decision, context);
-  if (news !== null) {
-    await observe(decision, context);
-    publish(news, decision, null, context);
-  }
+  await tellDecision(decision, context);
   if (decision.kind === "act")
     settle(decision, { kind: "released", tookMs: 0, freed: [], next: null, text: "told" }, context);
   return { decision, outcome: null };
 }
 
-function isSignalled(decision: ActDecision): decision is ActDecision & { action: Signal } {
+function isSignalled(decision: ActDecision): decision is Signalled {
   return decision.action !== "notify";
 }
 
-async function actOn(decision: ActDecision & { action: Signal }, context: Looking): Promise<Judgement> {
+async function actOn(decision: Signalled, context: Looking): Promise<Judgement> {
   const { settings, link, gate, journal, newId, now, alive, signal } = context;
   const { verifyMs, target } = settings;
   const before = context.incidents.get(decision.incident);
@@ -245,35 +198,19 @@ async function actOn(decision: ActDecision & { action: Signal }, context: Lookin
       isByProbe(carried) ? context.clock() : null,
     );
   if ("spared" in carried) return await tell(carried.spared, context);
-  if ("open" in carried) return leaveOpen(decision, carried.open, { told, context });
+  if ("open" in carried) return leaveOpen({ decision, act: carried.open, told }, context);
   const { outcome } = carried;
-  say(decision, outcome, { told, last: settle(decision, outcome, context), context });
+  tellOutcome({ decision, outcome, told, last: settle(decision, outcome, context) }, context);
   return { decision, outcome };
 }
 
 /** `told`: what people heard of it last. */
-type Saying = Readonly<{ told: string | null; context: Looking }>;
-
-/** In the log, and told where it is news. `last`: the rule has no further step. */
-function say(
-  decision: Decision,
-  outcome: Outcome,
-  { told, last, context }: Saying & Readonly<{ last: boolean }>,
-): void {
-  context.report(
-    outcome.kind === "released" ? "info" : "warn",
-    factsOf(decision, outcome),
-    `${decision.action} ${subjectText(decision)}: ${outcome.kind}: ${outcome.text}`,
-  );
-  const refusals = context.incidents.get(decision.incident)?.refusals ?? 0;
-  const news = newsOfOutcome(decision, outcome, { last, told, refusals });
-  if (news !== null) publish(news, decision, outcome, context);
-}
+type LeftOpen = Readonly<{ decision: Signalled; act: OpenAct; told: string | null }>;
 
 /** Its outcome comes between later looks; until then it counts as sent, and no rule acts on its victim. */
-function leaveOpen(decision: ActDecision & { action: Signal }, act: OpenAct, { told, context }: Saying): Judgement {
+function leaveOpen({ decision, act, told }: LeftOpen, context: Looking): Judgement {
   const { memory, settings, clock } = context;
-  const rule = ruleOf(decision, settings);
+  const rule = ruleNamed(decision.rule, settings);
   if (rule === undefined) throw new Error(`an act of rule ${decision.rule}, which is not in force`);
   const sent = afterSending(memory.history, decision, rule, clock());
   const incident = sent.incidents.get(decision.incident);
@@ -284,7 +221,7 @@ function leaveOpen(decision: ActDecision & { action: Signal }, act: OpenAct, { t
     const incidents = new Map(history.incidents);
     memory.history = { ...history, incidents };
     const last = incidents.get(decision.incident)?.done ?? true;
-    say(decision, outcome, { told, last, context: { ...context, incidents } });
+    tellOutcome({ decision, outcome, told, last }, { ...context, incidents });
   });
   return { decision, outcome: null, coming };
 }
@@ -298,18 +235,14 @@ function isProbed({ rule }: Decision, { history }: Memory): boolean {
   return history.probes.has(rule);
 }
 
-function probeOf(decision: Decision, { rules }: Settings): Probe | null {
-  return ruleOf(decision, { rules })?.probe ?? null;
-}
-
-function ruleOf({ rule: name }: Decision, { rules }: Pick<Settings, "rules">): CompiledRule["rule"] | undefined {
-  return rules.find(({ rule }) => rule.name === name)?.rule;
+function probeOf({ rule }: Decision, settings: Settings): Probe | null {
+  return ruleNamed(rule, settings)?.probe ?? null;
 }
 
 /** Brings the memory up to date; true when the rule has no further step for this incident. */
 function settle(decision: ActDecision, outcome: Outcome, context: Looking): boolean {
   const { memory, settings, incidents, clock } = context;
-  const rule = ruleOf(decision, settings);
+  const rule = ruleNamed(decision.rule, settings);
   if (rule === undefined) return true;
   const aftermath = aftermathOf(memory.history, decision, outcome, rule, clock());
   if (aftermath === null) return true;
@@ -318,52 +251,10 @@ function settle(decision: ActDecision, outcome: Outcome, context: Looking): bool
   return aftermath.incident?.done ?? true;
 }
 
-/** What was decided and not done is on record too. */
-async function observe(decision: Decision, { journal, newId, now, settings }: TickContext): Promise<void> {
-  if (decision.kind === "act" || !journal.works()) return;
-  await journal
-    .write({ v: 1, id: newId(), at: now().toISOString(), target: settings.target.name, event: "observed", decision })
-    .catch(() => undefined); // the journal itself has said so
-}
-
-function publish(news: News, decision: Decision, outcome: Outcome | null, context: Looking): void {
-  const { incidents, settings, leader, newId, now } = context;
-  // How an act ended is told at once, and of each: limits keep these few.
-  const bundle = leader && outcome === null ? context.together.take(news, decision) : null;
-  const incident = incidents.get(decision.incident);
-  if (incident !== undefined) incidents.set(incident.key, toldNow(incident, news, { leader, bundle }));
-  if (!leader || bundle !== null) return; // followers write down and do not tell
-  const rule = ruleOf(decision, settings);
-  const at = now().toISOString();
-  const { phase, text } = news;
-  const about = { id: newId(), incident: decision.incident, phase, at, target: settings.target.name };
-  const acts = settings.mode === "enforce" && rule?.mode !== "observe";
-  const held = acts ? null : ((rule?.mode === "observe" ? null : settings.barred) ?? "mode is observe");
-  const isTold = decision.kind === "act" && decision.action === "notify" && rule !== undefined;
-  const details = isTold ? [{ title: "NEXT", lines: [nextText(rule, decision.step, held)] }] : [];
-  context.tell({ ...about, decision, outcome, text, ...(details.length > 0 && { details }) }, rule?.notify);
-}
-
-function toldNow(
-  { together: _before, ...incident }: Incident,
-  { told }: News,
-  { leader, bundle }: Readonly<{ leader: boolean; bundle: string | null }>,
-): Incident {
-  return { ...incident, told, unheard: !leader, ...(bundle !== null && { together: bundle }) };
-}
-
-function factsOf(decision: Decision, outcome: Outcome): object {
-  const { victim } = decision.evidence;
-  const session =
-    victim.kind === "session"
-      ? { pid: victim.pid, sessionId: victim.sessionId, user: victim.user, database: victim.database }
-      : { gid: victim.gid };
-  return {
-    rule: decision.rule,
-    action: decision.action,
-    ...session,
-    outcome: outcome.kind,
-    tookMs: outcome.tookMs,
-    freed: outcome.freed.length,
-  };
+/** With the outcomes that were not known yet when the look was over. */
+export async function withOutcomes(result: TickResult): Promise<TickResult> {
+  const known = result.judgements.map(async ({ decision, outcome, coming }): Promise<Judgement> => {
+    return { decision, outcome: outcome ?? (await coming) ?? null };
+  });
+  return { ...result, judgements: await Promise.all(known) };
 }

@@ -2,8 +2,8 @@ import type { Decision } from "../core/decision.ts";
 import { type History, type Incident, wasTold } from "../core/history.ts";
 import type { News } from "../core/news.ts";
 import { isUntouchable } from "../core/untouchable.ts";
-import type { Notice } from "../notify/channel.ts";
-import type { TickContext } from "./tick.ts";
+import { ruleNamed } from "./settings.ts";
+import { type Said, sendNotice, type Telling } from "./telling.ts";
 
 // A rule may match hundreds at once. Of one look the first ones, which are the oldest, are told each by itself, and the rest in
 // one notice; how they end likewise.
@@ -12,11 +12,6 @@ import type { TickContext } from "./tick.ts";
 const mostSingle = 10;
 /** Of the rest so many are named, the others only counted. */
 const mostNamed = 20;
-
-/** Those that one notice told of, by its id, until the last of them has ended. */
-export type Bundles = Map<string, Readonly<{ rule: string; count: number }>>;
-
-type Context = Pick<TickContext, "settings" | "memory" | "leader" | "tell" | "newId" | "now">;
 
 type Bundle = {
   readonly id: string;
@@ -34,7 +29,7 @@ export type Together = Readonly<{
   tell(): void;
 }>;
 
-export function together(context: Context): Together {
+export function together(context: Telling): Together {
   const counts = new Map<string, number>();
   const bundles = new Map<string, Bundle>();
   return {
@@ -56,7 +51,7 @@ export function together(context: Context): Together {
   };
 }
 
-function tellBundle({ id, rule, news, lines, count }: Bundle, context: Context): void {
+function tellBundle({ id, rule, news, lines, count }: Bundle, context: Telling): void {
   if (wasTold({ told: news.told })) (context.memory.bundles ??= new Map()).set(id, { rule, count });
   const more = count - lines.length;
   const named = [...lines, ...(more > 0 ? [`and ${more} more`] : [])];
@@ -66,7 +61,7 @@ function tellBundle({ id, rule, news, lines, count }: Bundle, context: Context):
 }
 
 /** People who were told that somebody is stuck are told when it ended by itself. */
-export function tellEnded(before: History, context: Context): void {
+export function tellEnded(before: History, context: Telling): void {
   const { incidents } = context.memory.history;
   const counts = new Map<string, number>();
   for (const incident of before.incidents.values()) {
@@ -89,7 +84,7 @@ function endText({ subject }: Incident): string {
   return isUntouchable(subject) ? "it blocks nobody any more" : "the transaction ended";
 }
 
-function tellBundlesEnded(context: Context): void {
+function tellBundlesEnded(context: Telling): void {
   const { bundles, history } = context.memory;
   if (bundles === undefined || bundles.size === 0) return;
   const left = new Set<string>();
@@ -102,14 +97,6 @@ function tellBundlesEnded(context: Context): void {
   }
 }
 
-/** Followers do not tell. */
-function send(
-  { settings, leader, tell, newId, now }: Context,
-  rule: string,
-  said: Pick<Notice, "incident" | "phase" | "text" | "details">,
-): void {
-  if (!leader) return;
-  const channels = settings.rules.find((one) => one.rule.name === rule)?.rule.notify;
-  const about = { at: now().toISOString(), target: settings.target.name, decision: null, outcome: null };
-  tell({ id: newId(), ...about, ...said }, channels);
+function send(context: Telling, rule: string, said: Said): void {
+  sendNotice(said, ruleNamed(rule, context.settings)?.notify, context);
 }

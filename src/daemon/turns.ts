@@ -1,6 +1,7 @@
 import { type Link, LinkLost } from "../engines/engine.ts";
+import type { Interlude } from "./askers.ts";
 import type { Settings } from "./settings.ts";
-import type { Interlude, Watch } from "./watch.ts";
+import type { Watch } from "./watch.ts";
 
 /** A link to a watched target whose every call takes a turn of its own between two looks. */
 export type Turns = Readonly<{ settings: Settings; link: Interlude["link"]; signal: AbortSignal }>;

@@ -22,6 +22,8 @@ export type Look = Readonly<{
   /** `transactions`: sessions in a transaction, and whoever waits. `all`: plain idle ones too. */
   sessions: "transactions" | "all";
   locks: boolean;
+  /** Whether transactions have written; an engine may read that in any look, and does in one with locks. */
+  written?: boolean;
   /** Prepared transactions too, though nobody waits for one; those that somebody waits for come with the locks. */
   prepared?: boolean;
 }>;

@@ -100,7 +100,8 @@ function statement(query: Text): string {
 function transactionText(victim: Session): string {
   const { transaction } = victim;
   if (transaction.kind !== "open") return transaction.kind;
-  const wrote = transaction.writeId === null ? "has not written" : "has written";
+  const { writeId, writeUnknown } = transaction;
+  const wrote = writeUnknown === true ? "may have written" : writeId === null ? "has not written" : "has written";
   return `open for ${ago(transaction.ageMs)}, ${wrote}`;
 }
 

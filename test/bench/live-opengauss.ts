@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import { makeWatchdog, type Session, sessionAs, urlAs } from "../real/opengauss-session.ts";
 import { eventually } from "../support/eventually.ts";
 
-export type LiveScene = Readonly<{ url: string; name: string; end(): Promise<void> }>;
+export type LiveScene = Readonly<{ url: string; name: string; stick(): Promise<void>; end(): Promise<void> }>;
 
 type Crowd = Readonly<{ idle: number; waiting: number }>;
 
-/** On a real server, by its system administrator: one holds a row, others wait for it, many do nothing. `end` takes it all away. */
+/** On a real server, by its system administrator: one holds a row, many do nothing, and after `stick` others wait for it. `end` takes it all away. */
 export async function liveScene(admin: string, { idle, waiting }: Crowd): Promise<LiveScene> {
   const prefix = `lockwarden_bench_${process.pid}`;
   const [app, watchdog, table] = [`${prefix}_app`, `${prefix}_lockwarden`, `public.${prefix}`];
@@ -34,15 +34,17 @@ export async function liveScene(admin: string, { idle, waiting }: Crowd): Promis
     const [victim, ...waiters] = people.slice(idle);
     await victim?.rows("begin");
     await victim?.rows(`update ${table} set seen = now()`);
-    for (const waiter of waiters) waiter.rows(`update ${table} set seen = now()`).catch(() => undefined);
-    await eventually("everybody waits", async () => {
-      const sql = "select count(*) as n from pg_stat_activity where application_name = $1 and waiting";
-      return Number((await dba.rows(sql, [prefix]))[0]?.["n"]) >= waiting;
-    });
+    const stick = async () => {
+      for (const waiter of waiters) waiter.rows(`update ${table} set seen = now()`).catch(() => undefined);
+      await eventually("everybody waits", async () => {
+        const sql = "select count(*) as n from pg_stat_activity where application_name = $1 and waiting";
+        return Number((await dba.rows(sql, [prefix]))[0]?.["n"]) >= waiting;
+      });
+    };
     const [pool] = await dba.rows("show enable_thread_pool");
     const [version] = await dba.rows("select opengauss_version() as version");
     const name = `openGauss ${version?.["version"]}, thread pool ${pool?.["enable_thread_pool"]}`;
-    return { url: urlAs(admin, watchdog, password), name, end };
+    return { url: urlAs(admin, watchdog, password), name, stick, end };
   } catch (error) {
     await end();
     throw error;

@@ -3,20 +3,12 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import type { JournalEvent } from "../../src/core/journal-event.ts";
 import { journalGate } from "../../src/daemon/journal-gate.ts";
-import type { Log } from "../../src/daemon/log-port.ts";
 import { openJournal } from "../../src/journal.ts";
 import { readJournal } from "../../src/journal-lines.ts";
+import { muteLog } from "../support/mute-log.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 const nothing = (): undefined => undefined;
-const mute: Log = {
-  debug: nothing,
-  info: nothing,
-  warn: nothing,
-  error: nothing,
-  child: () => mute,
-  flush: () => Promise.resolve(),
-};
 
 const event = (id: string): JournalEvent => {
   const reason = { code: "start", text: id, facts: {} };
@@ -32,7 +24,7 @@ test("whoever writes while the journal is being opened, for the first time or af
       opened++;
       return fails ? Promise.reject(new Error("no such disk")) : openJournal(folder);
     },
-    log: mute,
+    log: muteLog,
     shout: nothing,
     newId: randomUUID,
     now: () => new Date(),

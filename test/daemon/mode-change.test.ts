@@ -4,27 +4,19 @@ import { test } from "node:test";
 import { patterns } from "../../src/config/patterns.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { noHistory } from "../../src/core/history.ts";
-import type { Log } from "../../src/daemon/log-port.ts";
 import { createPulse } from "../../src/daemon/pulse.ts";
 import { type Settings, settingsFor } from "../../src/daemon/settings.ts";
 import { watch } from "../../src/daemon/watch.ts";
 import { postgres } from "../../src/engines/postgres/index.ts";
 import { openGate } from "../../src/executor.ts";
 import { loginService } from "../support/login-service.ts";
+import { muteLog } from "../support/mute-log.ts";
 import { stuckLogin } from "../support/stuck-login.ts";
 import { target } from "../support/targets.ts";
 import { quiet } from "../support/text-connection.ts";
 
 const service = await loginService({ major: 18 });
 const nothing = (): undefined => undefined;
-const mute: Log = {
-  debug: nothing,
-  info: nothing,
-  warn: nothing,
-  error: nothing,
-  child: () => mute,
-  flush: () => Promise.resolve(),
-};
 
 function settingsIn(mode: "observe" | "enforce"): Settings {
   const match = { state: "idle in transaction", idle_for: "200ms", blocks: { tables: ["public.user_session"] } };
@@ -71,7 +63,7 @@ test("a config that says enforce, and comes between the asking for the right to 
     gate: openGate,
     recover: () => Promise.resolve(),
     record: nothing,
-    log: mute,
+    log: muteLog,
     pulse: createPulse(),
     absence: { fails: nothing, works: nothing, isAway: () => false, rest: nothing },
     newId: randomUUID,

@@ -17,6 +17,7 @@ import { postgres as engine } from "../../src/engines/postgres/index.ts";
 import { openGate } from "../../src/executor.ts";
 import { loadText } from "../support/load-text.ts";
 import { loginService } from "../support/login-service.ts";
+import { muteLog } from "../support/mute-log.ts";
 import { eventually } from "../support/servers.ts";
 
 // RECONNECTS=1000: npm run test:reconnects. The loop of one target, in this process, over a real server that ends its
@@ -77,14 +78,7 @@ rules: [{name: stuck, match: {idle_for: 1h, blocks: {waiters: 1}}, steps: [termi
   const made = settingsFor(loaded.config, loaded.digest, target, patterns);
   let [connections, losses] = [0, 0];
   const nothing = () => undefined;
-  const log: Log = {
-    debug: nothing,
-    info: nothing,
-    warn: nothing,
-    error: () => void losses++,
-    child: () => log,
-    flush: async () => undefined,
-  };
+  const log: Log = { ...muteLog, error: () => void losses++, child: () => log };
   const journal = {
     works: () => true,
     trouble: () => null,

@@ -6,6 +6,7 @@ import { createTeller } from "../../src/daemon/teller.ts";
 import type { Notice } from "../../src/notify/channel.ts";
 import { eventually } from "../support/eventually.ts";
 import { mailServer } from "../support/mail-server.ts";
+import { muteLog } from "../support/mute-log.ts";
 import { tempFolder } from "../support/temp-folder.ts";
 
 function channels(...given: readonly object[]) {
@@ -32,14 +33,7 @@ test("what is told while a reload changes the channels reaches the new ones, and
     to: [`${name}@example.org`],
   });
   const errors: string[] = [];
-  const log: Log = {
-    child: () => log,
-    debug: () => undefined,
-    info: () => undefined,
-    warn: () => undefined,
-    error: (_facts: object, text: string) => void errors.push(text),
-    flush: () => Promise.resolve(),
-  };
+  const log: Log = { ...muteLog, error: (_facts, text) => void errors.push(text), child: () => log };
   const journal = {
     works: () => true,
     trouble: () => null,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Order } from "../../src/core/decision.ts";
+import type { Interlude } from "../../src/daemon/askers.ts";
 import { inTurns } from "../../src/daemon/turns.ts";
-import type { Interlude } from "../../src/daemon/watch.ts";
 import { LinkLost } from "../../src/engines/engine.ts";
 
 const order = {} as Order;

@@ -131,7 +131,7 @@ test("who is missing from one look only has ended in between, and is not hidden"
   const asked = (looks: readonly (readonly string[])[]) => {
     const rest = [...looks];
     const query = async () => (rest.shift() ?? []).map((sessionid) => ({ sessionid }));
-    return hiddenSessions({ query }, patience()).then((hidden) => [hidden, rest.length]);
+    return hiddenSessions({ query }, product, patience()).then((hidden) => [hidden, rest.length]);
   };
   assert.deepEqual(await asked([[], ["1"]]), [[], 1]);
   assert.deepEqual(await asked([["1", "2"], ["3"], ["1"]]), [[], 1]);
@@ -157,6 +157,7 @@ const product: Product = {
   threadPool: true,
   terminateSession: true,
   cancelSession: true,
+  activity: "pg_catalog.pg_stat_get_activity(null)",
   lockTags: true,
   emptyIsNull: true,
   killSession: null,

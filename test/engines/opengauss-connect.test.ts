@@ -20,7 +20,7 @@ const issued = await certificates.issue("localhost", "IP:127.0.0.1");
 const tls = { cert: await readFile(issued.cert, "utf8"), key: await readFile(issued.key, "utf8") };
 const off = await openGauss({ tls });
 const on = await openGauss({ threadPool: true });
-const old = await openGauss({ version: "openGauss 1.0.1" });
+const old = await openGauss({ version: "openGauss 1.0.1", missing: ["pg_stat_get_activity"] });
 const doubles = [off, on] as const;
 for (const double of [...doubles, old]) {
   await double.createUser({ name: "lockwarden", monadmin: true, signalBackend: true, auth: "sha256" });
@@ -347,11 +347,15 @@ test("what KILL SESSION calls is asked only where it is needed, and in the one w
     threadPool: false,
     terminateSession: false,
     cancelSession: false,
+    activity: "pg_catalog.pg_stat_activity",
     lockTags: false,
     walSenders: true,
     emptyIsNull: true,
     killSession: "pg_terminate_backend",
   });
+  const newer = await session(on);
+  assert.equal(newer.product.activity, "pg_catalog.pg_stat_get_activity(null)");
+  await newer.close();
   await opened.close();
   assert.deepEqual(
     asked(old).map(({ sql }) => sql),

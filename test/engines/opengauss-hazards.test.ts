@@ -17,7 +17,7 @@ for (const threadPool of [false, true]) {
   await dba.query("create table account (id int primary key, n int)", [], quiet);
   await dba.query("insert into account values (1, 0), (2, 0)", [], quiet);
   await dba.query("grant all on account to app, other", [], quiet);
-  stages.push({ mode: `thread pool ${threadPool ? "on" : "off"}`, threadPool, double, here });
+  stages.push({ mode: `thread pool ${threadPool ? "on" : "off"}`, threadPool, double, here, dba });
 }
 
 /** The PostgreSQL behind, unseen by the double. */
@@ -41,7 +41,7 @@ async function withView<T>(
   }
 }
 
-for (const { mode, threadPool, double, here } of stages) {
+for (const { mode, threadPool, double, here, dba } of stages) {
   const isWell = async (one: Client) => (await one.run("select 1 as one"))[0]?.["one"] === "1";
   const open = async (id: number, user = "app") => {
     const one = await here.person(user);
@@ -134,7 +134,27 @@ for (const { mode, threadPool, double, here } of stages) {
     await sender.end();
   });
 
-  test(`${mode}: users and databases whose names are in another encoding take nobody else out of sight`, async () => {
+  test(`${mode}: a lock on the table of users, over which pg_stat_activity hangs, hides nobody and saves nobody`, async () => {
+    const victim = await open(1);
+    const waiter = await here.person();
+    waiter.start("update account set n = 9 where id = 1");
+    await eventually(async () => (await here.readWith(1)).waits?.length === 1);
+    const admin = await behind(double);
+    await admin.query("begin; lock table pg_catalog.pg_authid in access exclusive mode");
+    await dba.query("set statement_timeout = '500ms'", [], quiet);
+    await assert.rejects(dba.query("select count(*) from pg_stat_activity", [], quiet), /statement timeout/);
+    const look = await here.read();
+    assert.deepEqual([sessionIn(look, victim).user, look.gaps, look.waits?.length], ["app", [], 1]);
+    assert.deepEqual(await here.send(orderOn(look, victim)), { kind: "sent" });
+    await eventually(() => victim.isEnded());
+    await admin.query("rollback");
+    await eventually(async () => (await here.read()).waits?.length === 0);
+    assert.equal(await isWell(waiter), true);
+    await dba.query("reset statement_timeout", [], quiet);
+    await Promise.all([waiter.end(), admin.end()]);
+  });
+
+  test(`${mode}: users whose names are in another encoding take nobody else out of sight`, async () => {
     const stranger = "王";
     await double.createUser({ name: stranger });
     const strange = await here.person(stranger, "strange");
@@ -153,10 +173,10 @@ for (const { mode, threadPool, double, here } of stages) {
     const look = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
     for (const one of [strange, holder]) {
       const { user, database, application, transaction } = sessionIn(look, one);
-      assert.deepEqual([user, database, transaction.kind], [null, null, "open"]);
+      assert.deepEqual([user, database, transaction.kind], [null, "postgres", "open"]);
       assert.equal(application, one === strange ? "strange" : "shop");
     }
-    assert.match(look.gaps.join(), /the name of a user or database is in another encoding/);
+    assert.match(look.gaps.join(), /the names of users cannot be read/);
     await strange.run("prepare transaction 'strange'");
     const later = await reader.read({ sessions: "transactions", locks: true, prepared: true }, quiet);
     assert.deepEqual(

@@ -37,7 +37,8 @@ test("a calm look shows who is in a transaction, and whether it has written", as
   const writer = await here.person();
   const idler = await here.person("other");
   await writer.run("begin");
-  const calm = { sessions: "transactions", locks: false } as const;
+  const unasked = { sessions: "transactions", locks: false } as const;
+  const calm = { ...unasked, written: true } as const;
   const reader = await asUser("lockwarden");
   const before = sessionIn(await reader.read(calm, quiet), writer);
   assert.equal(before.transaction.kind === "open" && before.transaction.writeId, null);
@@ -46,6 +47,8 @@ test("a calm look shows who is in a transaction, and whether it has written", as
   const after = sessionIn(look, writer);
   assert.match((after.transaction.kind === "open" && after.transaction.writeId) || "", /^\d+$/);
   assert.deepEqual([look.waits, look.holds, look.contended], [null, null, false]);
+  const { transaction: unread } = sessionIn(await reader.read(unasked, quiet), writer);
+  assert.deepEqual({ ...unread, ageMs: 0 }, { ...after.transaction, ageMs: 0, writeId: null, writeUnknown: true });
   assert.equal(
     look.sessions.some(({ sessionId }) => sessionId === idler.sessionId),
     false,
@@ -57,8 +60,8 @@ test("a calm look shows who is in a transaction, and whether it has written", as
   assert.equal(after.client, "127.0.0.1");
   const full = sessionIn(await here.read(), writer);
   assert.deepEqual(
-    full.transaction.kind === "open" && full.transaction.writeId,
-    after.transaction.kind === "open" && after.transaction.writeId,
+    full.transaction.kind === "open" && [full.transaction.writeId, full.transaction.writeUnknown],
+    after.transaction.kind === "open" && [after.transaction.writeId, undefined],
   );
   await writer.end();
   await idler.end();

@@ -19,6 +19,7 @@ export const product: Product = {
   threadPool: false,
   terminateSession: true,
   cancelSession: true,
+  activity: "pg_catalog.pg_stat_get_activity(null)",
   lockTags: true,
   walSenders: true,
   emptyIsNull: true,

@@ -24,7 +24,7 @@ export type Activity = Readonly<{
   waitsForLock: boolean;
   /** The session ahead of it, or that holds what it waits for: one of them. null: not read, or none. */
   blockSessionId: string | null;
-  session: Omit<Session, "own">;
+  session: Omit<Session, "superuser" | "user" | "database" | "own">;
 }>;
 
 export type ActivityLook = Readonly<{
@@ -35,50 +35,46 @@ export type ActivityLook = Readonly<{
   capped: boolean;
   /** Some statement is in another encoding, so none could be read. */
   textless: boolean;
-  /** So is the name of some user or database. */
-  nameless: boolean;
 }>;
 
 export const mostSessions = 20_000;
 const longestQuery = 8_192;
 
-/** pg_authid: who may read it is an administrator. pg_roles shows an ordinary role only itself. */
-const passwordTable = "1260::oid";
-
-type Parts = Readonly<{ texts: Texts; columns: string; join: string }>;
-/** What may be in another encoding, as columns of `a`; what an application calls itself is plain ASCII. */
-type Texts = Readonly<{ query: string; user: string; database: string }>;
-
-const unread = "null::text";
-const allTexts: Texts = { query: "a.query", user: "a.usename::text", database: "a.datname::text" };
-const namesOnly: Texts = { ...allTexts, query: unread };
-const noTexts: Texts = { query: unread, user: unread, database: unread };
+type Parts = Readonly<{ activity: string; query: string; columns: string; join: string }>;
 
 // The clock is the left side, so that it comes without any session too. An aborted transaction shows no xact_start any more.
-const activitySql = ({ texts, columns, join }: Parts) => `/* lockwarden:activity */
+// A row without an id is of somebody whom our role may not see.
+const activitySql = ({ activity, query, columns, join }: Parts) => `/* lockwarden:activity */
 select clock.now::text as now, a.pid::text as pid, a.sessionid::text as sessionid, a.datid::text as datid,
-       ${texts.database} as datname, a.usesysid::text as usesysid, ${texts.user} as usename, a.application_name,
-       pg_catalog.has_table_privilege(a.usesysid, ${passwordTable}, 'select') as superuser, a.client_port,
+       a.usesysid::text as usesysid, a.application_name, a.client_port,
        case when a.client_port = -1 then 'local' else pg_catalog.host(a.client_addr) end as client,
-       a.state, ${texts.query} as query, a.waiting, a.backend_start::text as backend_start, a.xact_start::text as xact_start,
+       a.state, ${query} as query, a.waiting, a.backend_start::text as backend_start, a.xact_start::text as xact_start,
        a.query_start::text as query_start, a.state_change::text as state_change, ${columns}
   from (select pg_catalog.clock_timestamp() as now) as clock
-  left join pg_catalog.pg_stat_activity as a
-    on a.xact_start is not null or a.waiting or a.backend_start is null or a.state = 'idle in transaction (aborted)'
-    or $1::bool and a.client_port is not null
-    or a.sessionid = any ($2::int8[])
+  left join ${activity} as a
+    on a.sessionid is not null
+   and (a.xact_start is not null or a.waiting or a.backend_start is null or a.state = 'idle in transaction (aborted)'
+     or $1::bool and a.client_port is not null
+     or a.sessionid = any ($2::int8[]))
   ${join}
  limit ${mostSessions + 1}`;
 
 /** With locks: what each thread waits for. */
-const waiting = ({ lockTags, walSenders }: Product): Omit<Parts, "texts"> => ({
+const waiting = ({ lockTags, walSenders }: Product): Pick<Parts, "columns" | "join"> => ({
   columns: `s.wait_status, s.wait_event, ${lockTags ? "s.block_sessionid::text" : "null::text"} as block_sessionid, null::text as write_id,
        ${walSenders === true ? `a.pid in (${walSenderThreads})` : "null::bool"} as walsender`,
   join: "left join pg_catalog.pg_thread_wait_status as s on s.tid = a.pid and s.sessionid = a.sessionid",
 });
 
-/** Without: the transaction ids of those who have written are read here, as no lock rows say them. */
-const calm: Omit<Parts, "texts"> = {
+/** Without, and without the transaction ids of those who have written. */
+const calm: Pick<Parts, "columns" | "join"> = {
+  columns:
+    "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, null::text as write_id, null::bool as walsender",
+  join: "",
+};
+
+/** With these: no lock rows say them here. */
+const calmWithIds: Pick<Parts, "columns" | "join"> = {
   columns:
     "null::text as wait_status, null::text as wait_event, null::text as block_sessionid, w.write_id, null::bool as walsender",
   join: `left join (
@@ -88,31 +84,34 @@ const calm: Omit<Parts, "texts"> = {
 };
 
 /** What the look asks for: every client, or those in a transaction or waiting; these sessions too, whatever they do. */
-export type ActivityQuestion = Readonly<{ all: boolean; sessionIds: readonly string[]; locks: boolean }>;
+export type ActivityQuestion = Readonly<{
+  all: boolean;
+  sessionIds: readonly string[];
+  locks: boolean;
+  /** Without locks: who has written. */
+  written: boolean;
+}>;
 
-type Reading = Readonly<{ connection: Connection; product: Product }>;
+type Asking = Readonly<{ connection: Connection; product: Product }>;
 
 /** One statement. */
 export async function readActivity(
-  { connection, product }: Reading,
+  { connection, product }: Asking,
   question: ActivityQuestion,
   signal: AbortSignal,
 ): Promise<ActivityLook> {
-  const parts = question.locks ? waiting(product) : calm;
+  const { locks, written } = question;
+  const parts = locks ? waiting(product) : written ? calmWithIds : calm;
+  const { activity } = product;
   const values = [String(question.all), question.sessionIds];
-  const ask = (texts: Texts) => connection.queryPrepared(activitySql({ texts, ...parts }), values, signal);
-  const askOr = (texts: Texts) => ask(texts).catch(ofEncoding);
+  const ask = (query: string) => connection.queryPrepared(activitySql({ activity, query, ...parts }), values, signal);
   // One stranger's text must not blind Lockwarden to everybody.
-  const whole = await askOr(allTexts);
-  const named = whole ?? (await askOr(namesOnly));
-  const rows = named ?? (await ask(noTexts));
-  const { locks } = question;
-  return activityLook(rows, { product, locks, textless: whole === null, nameless: named === null });
-}
-
-function ofEncoding(error: unknown): null {
-  if (isOfEncoding(error)) return null;
-  throw error;
+  const whole = await ask("a.query").catch((error: unknown) => {
+    if (isOfEncoding(error)) return null;
+    throw error;
+  });
+  const rows = whole ?? (await ask("null::text"));
+  return activityLook(rows, { product, locks, written, textless: whole === null });
 }
 
 /** What the rows say; pure. */
@@ -121,9 +120,9 @@ export function activityLook(
   {
     product,
     locks,
+    written = true,
     textless,
-    nameless = false,
-  }: Readonly<{ product: Product; locks: boolean; textless: boolean; nameless?: boolean }>,
+  }: Readonly<{ product: Product; locks: boolean; written?: boolean; textless: boolean }>,
 ): ActivityLook {
   const now = rows[0]?.["now"];
   if (now === undefined || now === null) throw new Error("the server answered without its clock");
@@ -136,14 +135,21 @@ export function activityLook(
     // A statement that runs in parallel may show more threads of one session: the first speaks for it.
     if (sessionid == null || pid == null || seen.has(sessionid)) continue;
     seen.add(sessionid);
-    found.push(activityOf(row, { sessionId: sessionid, pid, atMs, locks, product }));
+    found.push(activityOf(row, { sessionId: sessionid, pid, atMs, locks, written, product }));
   }
-  return { at, atMs, rows: found, capped: rows.length > mostSessions, textless, nameless };
+  return { at, atMs, rows: found, capped: rows.length > mostSessions, textless };
 }
 
-type Seen = Readonly<{ sessionId: string; pid: string; atMs: number; locks: boolean; product: Product }>;
+type Seen = Readonly<{
+  sessionId: string;
+  pid: string;
+  atMs: number;
+  locks: boolean;
+  written: boolean;
+  product: Product;
+}>;
 
-function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): Activity {
+function activityOf(row: Row, { sessionId, pid, atMs, locks, written, product }: Seen): Activity {
   const text = (name: string) => row[name] ?? null;
   const moment = (name: string) => {
     const shown = row[name] ?? null;
@@ -157,8 +163,8 @@ function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): A
   return {
     sessionId,
     start,
-    userId: text("usesysid"),
-    databaseId: text("datid"),
+    userId: idOf(text("usesysid")),
+    databaseId: idOf(text("datid")),
     waitsForLock: text("waiting") === "t",
     blockSessionId: text("block_sessionid") === "0" ? null : text("block_sessionid"),
     session: {
@@ -170,10 +176,7 @@ function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): A
       sessionId,
       ...roleOf(row, { hidden, threadPool: product.threadPool }),
       group: null,
-      superuser: truth(text("superuser")),
       maintenance: locks ? maintains(row) : null,
-      user: text("usename"),
-      database: text("datname"),
       // Of a session that is shown, no name is an empty one, which such a database calls NULL.
       application: text("application_name") ?? (product.emptyIsNull && !hidden ? "" : null),
       client: text("client"),
@@ -186,7 +189,7 @@ function activityOf(row: Row, { sessionId, pid, atMs, locks, product }: Seen): A
       queryAt,
       connectedMs: age(start),
       xminAge: null,
-      transaction: transactionOf(row, moment("xact_start"), age),
+      transaction: transactionOf(row, moment("xact_start"), { age, unread: !locks && !written }),
     },
   };
 }
@@ -202,8 +205,9 @@ export function startOf(identity: string): string | null {
   return /^\d{4,}-\d\d-\d\dT[\d:]+\.\d{6}Z$/.test(start) ? start : null;
 }
 
-function truth(text: string | null): boolean | null {
-  return text === null ? null : text === "t";
+/** 0: a thread of the server, or a session that has not logged in yet. */
+function idOf(text: string | null): string | null {
+  return text === "0" ? null : text;
 }
 
 type Told = Readonly<{ hidden: boolean; threadPool: boolean }>;
@@ -221,7 +225,7 @@ function roleOf(row: Row, { hidden, threadPool }: Told): Pick<Session, "role" | 
     return { role: "replication", backendType: "walsender" };
   // It owns the cluster, and the server itself runs as this user: its sessions are never a victim.
   if (row["usesysid"] === initialUserId) return { role: "internal", backendType: "a session of the initial user" };
-  return row["usesysid"] == null
+  return idOf(row["usesysid"] ?? null) === null
     ? { role: "unknown", backendType: null }
     : { role: "client", backendType: "client backend" };
 }
@@ -239,9 +243,14 @@ function waitEventOf(row: Row): string | null {
   return status === "none" ? null : (row["wait_event"] ?? status);
 }
 
+type Reading = Readonly<{ age(at: string | null): number | null; unread: boolean }>;
+
 /** A session whose activity is not tracked may well be in a transaction that does not show. */
-function transactionOf(row: Row, startedAt: string | null, age: (at: string | null) => number | null): Transaction {
-  if (startedAt !== null) return { kind: "open", startedAt, ageMs: age(startedAt), writeId: row["write_id"] ?? null };
+function transactionOf(row: Row, startedAt: string | null, { age, unread }: Reading): Transaction {
+  if (startedAt !== null) {
+    const open = { kind: "open", startedAt, ageMs: age(startedAt), writeId: row["write_id"] ?? null } as const;
+    return unread ? { ...open, writeUnknown: true } : open;
+  }
   const state = row["state"] ?? null;
   const known = row["backend_start"] != null && state !== null && state !== "disabled" && row["write_id"] == null;
   return { kind: known ? "none" : "unknown" };

@@ -63,7 +63,7 @@ export async function check(
     signals: await maySignal(connection, signal),
     recovery: rights["recovery"] === "t",
     tracksActivities: rights["track_activities"] === "on",
-    hidden: await hiddenSessions(connection, signal),
+    hidden: await hiddenSessions(connection, product, signal),
     functions: texts(functions, "name"),
     databases: await closedDatabases(connection, signal),
     preparedOwners: texts(owners, "owner"),

@@ -46,7 +46,7 @@ const queuesAhead = `
  */
 export function actSql(
   signalling: Signalling,
-  { threadPool, lockTags, walSenders }: Pick<Product, "threadPool" | "lockTags" | "walSenders">,
+  { activity, threadPool, lockTags, walSenders }: Pick<Product, "activity" | "threadPool" | "lockTags" | "walSenders">,
 ): string {
   const cancels = signalling === "pg_cancel_session" || signalling === "pg_cancel_backend";
   return `/* lockwarden:act */
@@ -70,7 +70,7 @@ behind(waiter) as (
   union
   select c.waiter from behind as b join confirmed as c on c.blocker = b.waiter)
 select ${calls[signalling]} as ok, a.pid::text as pid, a.sessionid::text as sessionid
-  from pg_catalog.pg_stat_activity as a
+  from ${activity} as a
  where case when
          ($9::int4 = 0 or (select count(distinct c.waiter) from behind as b join confirmed as c on c.waiter = b.waiter
                             where c.counts and c.waiter <> $1::int8) >= $9::int4)
@@ -92,13 +92,13 @@ select ${calls[signalling]} as ok, a.pid::text as pid, a.sessionid::text as sess
    and ($17::text is null or a.waiting)
    and ($9::int4 = 0 or $17::text is not null or not a.waiting)
    and (not $19::bool or a.state <> 'active' or a.query !~* '${maintenanceSql}')
-   and a.client_port is not null and a.usesysid <> ${initialUserId}${threadPool ? " and a.pid <> a.sessionid" : ""}
+   and a.client_port is not null and a.usesysid not in (0, ${initialUserId})${threadPool ? " and a.pid <> a.sessionid" : ""}
    and (a.application_name is null or a.application_name not in (${list(internalApplications)}) and a.application_name not like '${walSender}%')
    and a.pid <> pg_catalog.pg_backend_pid()
-   and (a.application_name is null or a.application_name <> '${ownApplication}' or a.usename <> current_user)`;
+   and (a.application_name is null or a.application_name <> '${ownApplication}' or pg_catalog.pg_get_userbyid(a.usesysid) <> current_user)`;
 }
 
 /** Only to tell two outcomes apart, after nothing was sent. */
-export const afterwardsSql = `/* lockwarden:act-afterwards */
+export const afterwardsSql = ({ activity }: Pick<Product, "activity">) => `/* lockwarden:act-afterwards */
 select a.xact_start is null as without_transaction
-  from pg_catalog.pg_stat_activity as a where a.sessionid = $1::int8 and a.backend_start = $2::timestamptz`;
+  from ${activity} as a where a.sessionid = $1::int8 and a.backend_start = $2::timestamptz`;

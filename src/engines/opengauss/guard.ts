@@ -181,9 +181,15 @@ function valuesOf(victim: Victim, { evidence, guard }: Order): readonly Value[] 
   ];
 }
 
-async function afterwards({ connection, victim, order: { guard }, signal }: Acting): Promise<"gone" | "changed"> {
+async function afterwards({
+  connection,
+  product,
+  victim,
+  order: { guard },
+  signal,
+}: Acting): Promise<"gone" | "changed"> {
   const [row] = await connection
-    .query(afterwardsSql, [victim.sessionId, victim.start], signal)
+    .query(afterwardsSql(product), [victim.sessionId, victim.start], signal)
     .catch((error: unknown) => (signal.aborted ? Promise.reject(error) : [{ without_transaction: "f" }]));
   if (row === undefined) return "gone";
   const ended =

@@ -114,7 +114,7 @@ function link(target: Target, reader: Session, actor: Session): Link {
     if (order.evidence.serverId !== serverId) return { kind: "changed" };
     if (!acts) return { kind: "denied", error: inRecovery, unsent: true };
     if ((await whatChanged(signal)) !== null) return { kind: "changed" };
-    const hidden = await hiddenSessions(reader, signal);
+    const hidden = await hiddenSessions(reader, product, signal);
     if (hidden.length > 0) return { kind: "denied", error: blind(hidden, facts.role), unsent: true };
     return order.action === "rollback-prepared"
       ? await rollbackPrepared({ open: openOther, look }, order, signal)

@@ -6,6 +6,11 @@ export type Product = Readonly<{
   threadPool: boolean;
   terminateSession: boolean;
   cancelSession: boolean;
+  /**
+   * Where sessions are read. The view joins pg_authid: it hangs while somebody locks that, which the function does not.
+   * It is there in every release of openGauss; where it should not be, the view serves.
+   */
+  activity: "pg_catalog.pg_stat_get_activity(null)" | "pg_catalog.pg_stat_activity";
   /** pg_locks.locktag and block_sessionid are there */
   lockTags: boolean;
   /** pg_stat_get_wal_senders() answers this role: a logical one keeps the name that its client gave itself */

@@ -7,11 +7,11 @@ import { lockText } from "./lock-text.ts";
 import type { Product } from "./product.ts";
 
 // Autocommit, one after the other. A session id is used again, without a thread pool at once: by the moment it connected.
-const victimSql = `/* lockwarden:prove */
+const victimSql = ({ activity }: Product) => `/* lockwarden:prove */
 select a.backend_start = $2::timestamptz as alive,
        a.backend_start = $2::timestamptz and a.xact_start = $3::timestamptz as same_transaction,
        a.backend_start = $2::timestamptz and a.query_start = $4::timestamptz and a.state = 'active' as same_statement
-  from pg_catalog.pg_stat_activity as a where a.sessionid = $1::int8`;
+  from ${activity} as a where a.sessionid = $1::int8`;
 
 // Its locks are there a little longer than its place in the list.
 const preparedSql = `/* lockwarden:prove */
@@ -35,9 +35,11 @@ const aheadSql = `/* lockwarden:prove-ahead */
 select s.sessionid::text as sessionid, s.block_sessionid::text as blocker
   from pg_catalog.pg_thread_wait_status as s where s.sessionid = any ($1::int8[]) and s.block_sessionid is not null`;
 
-const nextSql = `/* lockwarden:prove-next */
+const nextSql = ({ activity }: Product) => `/* lockwarden:prove-next */
 select a.pid::text as pid, a.sessionid::text as sessionid, a.state, a.application_name
-  from pg_catalog.pg_stat_activity as a where a.sessionid = any ($1::int8[])`;
+  from ${activity} as a where a.sessionid = any ($1::int8[])`;
+
+type Reading = Readonly<{ connection: Connection; product: Product }>;
 
 /** The nearest waiters speak for the rest. */
 const mostWaiters = 20;
@@ -56,7 +58,7 @@ export async function prove(
   const waits = evidence.waits
     .filter((wait) => wait.waiter !== victim.key && wait.blockers.some((blocker) => blocker.node === victim.key))
     .slice(0, mostWaiters);
-  const row = await readVictim(connection, victim, signal);
+  const row = await readVictim({ connection, product }, victim, signal);
   const own = victim.kind === "session" ? [victim.sessionId] : [];
   const ids = [...new Set([...own, ...waits.map((wait) => wait.waiter)])];
   const locks = ids.length === 0 ? [] : await connection.query(locksSql(product), [ids], signal);
@@ -84,13 +86,13 @@ export async function prove(
     sameTransaction,
     ...(victim.kind === "prepared" ? {} : { sameStatement: row?.["same_statement"] === "t" }),
     stillBlocked: [...new Set(still.map((wait) => wait.waiter))],
-    next: await describe(connection, others, signal),
+    next: await describe({ connection, product }, others, signal),
     ms: Math.round(performance.now() - began),
   };
 }
 
 async function readVictim(
-  connection: Connection,
+  { connection, product }: Reading,
   victim: Evidence["victim"],
   signal: AbortSignal,
 ): Promise<Row | undefined> {
@@ -101,7 +103,7 @@ async function readVictim(
   const start = startOf(victim.identity);
   if (start === null) throw new Error(`a proof needs the moment when the session connected, got ${victim.identity}`);
   const startedAt = victim.transaction.kind === "open" ? victim.transaction.startedAt : null;
-  const rows = await connection.query(victimSql, [victim.sessionId, start, startedAt, victim.queryAt], signal);
+  const rows = await connection.query(victimSql(product), [victim.sessionId, start, startedAt, victim.queryAt], signal);
   return rows.find((row) => row["alive"] === "t") ?? rows[0];
 }
 
@@ -136,12 +138,16 @@ function blockers(waiter: string, locks: readonly Row[], ahead: readonly Row[]):
 }
 
 /** Who blocks the former waiters now, most of them first. */
-async function describe(connection: Connection, ids: readonly string[], signal: AbortSignal): Promise<string | null> {
+async function describe(
+  { connection, product }: Reading,
+  ids: readonly string[],
+  signal: AbortSignal,
+): Promise<string | null> {
   if (ids.length === 0) return null;
   const counts = new Map<string, number>();
   for (const id of ids) counts.set(id, (counts.get(id) ?? 0) + 1);
   const sessions = [...counts.keys()].filter((id) => id !== preparedBlocker);
-  const rows = sessions.length === 0 ? [] : await connection.query(nextSql, [sessions], signal);
+  const rows = sessions.length === 0 ? [] : await connection.query(nextSql(product), [sessions], signal);
   const nameOf = (id: string) => {
     if (id === preparedBlocker) return id;
     const row = rows.find((one) => one["sessionid"] === id);

@@ -39,6 +39,9 @@ const productSql = `select /* lockwarden:product */
 
 const lockTagsSql = `select /* lockwarden:product */ l.locktag, s.block_sessionid
     from pg_catalog.pg_locks as l, pg_catalog.pg_thread_wait_status as s limit 0`;
+const activitySql = `select /* lockwarden:product */ a.datid, a.pid, a.sessionid, a.usesysid, a.application_name, a.state, a.query,
+    a.waiting, a.xact_start, a.query_start, a.backend_start, a.state_change, a.client_addr, a.client_port
+    from pg_catalog.pg_stat_get_activity(null) as a limit 0`;
 const walSendersSql = `select /* lockwarden:product */ pg_catalog.count(w.pid)
     from pg_catalog.pg_stat_get_wal_senders() as w where w.pid = 1::int8`;
 const deploymentSql = "select /* lockwarden:product */ pg_catalog.gs_deployment() as deployment";
@@ -159,6 +162,9 @@ async function readProduct(wire: Wire, { killWith, ...named }: Configured, signa
     threadPool,
     terminateSession,
     cancelSession: count("cancel_session"),
+    activity: (await works(wire, activitySql, signal))
+      ? "pg_catalog.pg_stat_get_activity(null)"
+      : "pg_catalog.pg_stat_activity",
     lockTags: await works(wire, lockTagsSql, signal),
     walSenders: await works(wire, walSendersSql, signal),
     emptyIsNull: row["empty_is_null"] === "t",

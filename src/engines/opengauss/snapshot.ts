@@ -4,7 +4,7 @@ import type { Look } from "../engine.ts";
 import type { Connection } from "../postgres/connection.ts";
 import { type LockRow, mostLocks } from "../postgres/lock-rows.ts";
 import type { Locks } from "../postgres/lock-waits.ts";
-import { type Catalog, type Database, databaseCatalog } from "../postgres/names.ts";
+import { type Catalog, type Database, databaseCatalog, type Role } from "../postgres/names.ts";
 import { type OpenOther, type RelationId, type RelationNames, relationNames } from "../postgres/relation-names.ts";
 import { ownApplication, type ReaderFacts } from "../postgres/snapshot.ts";
 import { waitAges } from "../postgres/wait-ages.ts";
@@ -14,6 +14,7 @@ import { readPrepared } from "./prepared.ts";
 import type { Product } from "./product.ts";
 import { readRelations } from "./relations.ts";
 import { unseenHolders } from "./unseen.ts";
+import { userCatalog } from "./users.ts";
 import { hiddenSessions } from "./visibility.ts";
 import { waitsOf } from "./waits.ts";
 
@@ -31,7 +32,7 @@ export type ReaderOptions = Readonly<{
 
 export type Reader = Readonly<{ read(look: Look, signal: AbortSignal): Promise<Snapshot> }>;
 
-type Names = Readonly<{ databases: Catalog<Database>; relations: RelationNames }>;
+type Names = Readonly<{ users: Catalog<Role>; databases: Catalog<Database>; relations: RelationNames }>;
 type Seen = Readonly<{ activity: ActivityLook; locks: GaussLocks | null; prepared: readonly Prepared[] }>;
 
 /** Reads one target: one statement while all is calm, two with locks, and names when they are new. */
@@ -39,13 +40,13 @@ export function createReader(options: ReaderOptions): Reader {
   const { connection, facts, openOther } = options;
   const databases = databaseCatalog(connection);
   const relations = relationNames({ connection, database: facts.database, databases, openOther, readRelations });
-  const names: Names = { databases, relations };
+  const names: Names = { users: userCatalog(connection), databases, relations };
   const withAges = waitAges();
   const unseen = unseenHolders();
   return {
     read: async (look, signal) => {
       const seen = await see(options, look, signal);
-      const hidden = await unseen(seen.locks, seen.activity, () => hiddenSessions(connection, signal));
+      const hidden = await unseen(seen.locks, seen.activity, () => hiddenSessions(connection, options.product, signal));
       const gaps = [...hidden, ...(await prepareNames(names, seen, signal))];
       const snapshot = snapshotOf(options, names, seen, gaps);
       if (snapshot.waits === null) return snapshot;
@@ -63,17 +64,21 @@ async function see(options: ReaderOptions, look: Look, signal: AbortSignal): Pro
   const prepared = wanted ? await readPrepared(connection, signal) : [];
   const contended = rows.filter((row) => row.contended).map((row) => row.sessionId ?? null);
   const sessionIds = [...new Set([...own, ...contended.filter((id) => id !== null)])];
-  const question = { all: look.sessions === "all", sessionIds, locks: look.locks };
+  const question = { all: look.sessions === "all", sessionIds, locks: look.locks, written: look.written === true };
   return { activity: await readActivity({ connection, product }, question, signal), locks, prepared };
 }
 
-async function prepareNames({ databases, relations }: Names, { locks }: Seen, signal: AbortSignal): Promise<string[]> {
-  if (locks === null) return [];
+async function prepareNames(names: Names, { activity, locks }: Seen, signal: AbortSignal): Promise<string[]> {
+  const [users, databases] = [new Set<string>(), new Set<string>()];
+  for (const { userId, databaseId } of activity.rows) {
+    if (userId !== null) users.add(userId);
+    if (databaseId !== null) databases.add(databaseId);
+  }
   // What somebody waits for comes first, as names of other databases are limited in number.
-  const wanted = locks.rows.filter(isOfTable).toSorted((a, b) => Number(b.contended) - Number(a.contended));
-  const databaseIds = new Set(wanted.map((row) => row.databaseId).filter((id) => id !== "0"));
-  const gap = await databases.prepare(databaseIds, true, signal);
-  return [...(gap === null ? [] : [gap]), ...(await relations.prepare(wanted, signal))];
+  const wanted = (locks?.rows ?? []).filter(isOfTable).toSorted((a, b) => Number(b.contended) - Number(a.contended));
+  for (const { databaseId } of wanted) if (databaseId !== "0") databases.add(databaseId);
+  const gaps = [await names.users.prepare(users, true, signal), await names.databases.prepare(databases, true, signal)];
+  return [...gaps.filter((gap) => gap !== null), ...(await names.relations.prepare(wanted, signal))];
 }
 
 function isOfTable(row: LockRow): row is LockRow & RelationId {
@@ -94,7 +99,7 @@ function snapshotOf(options: ReaderOptions, names: Names, seen: Seen, moreGaps: 
     at: activity.at,
     atMs: activity.atMs,
     recovery: facts.recovery,
-    sessions: sessionsOf(options, seen),
+    sessions: sessionsOf(options, names, seen),
     prepared,
     holds: seen.locks?.holdsCapped === true ? null : (locks?.holds ?? null),
     waits: locks?.waits ?? null,
@@ -103,13 +108,22 @@ function snapshotOf(options: ReaderOptions, names: Names, seen: Seen, moreGaps: 
   };
 }
 
-function sessionsOf({ own }: ReaderOptions, { activity, locks }: Seen): readonly Session[] {
+function sessionsOf({ own }: ReaderOptions, names: Names, { activity, locks }: Seen): readonly Session[] {
   const { rows } = activity;
   const ownUsers = new Set(rows.filter((row) => own.includes(row.sessionId)).map((row) => row.userId));
   ownUsers.delete(null);
   const isOwn = (row: Activity) =>
     own.includes(row.sessionId) || (row.session.application === ownApplication && ownUsers.has(row.userId));
-  return rows.map((row) => ({ ...withWriteId(row.session, locks), own: isOwn(row) }));
+  return rows.map((row) => {
+    const user = names.users.get(row.userId);
+    return {
+      ...withWriteId(row.session, locks),
+      superuser: user?.superuser ?? null,
+      user: user?.name ?? null,
+      database: names.databases.get(row.databaseId)?.name ?? null,
+      own: isOwn(row),
+    };
+  });
 }
 
 /** With locks the transaction's id is that of its lock rows. */
@@ -143,12 +157,7 @@ function locksOf(product: Product, names: Names, seen: Seen): Locks | null {
 
 function gapsOf({ activity, locks }: Seen, most = mostLocks): readonly string[] {
   const gaps: string[] = [];
-  if (activity.nameless)
-    gaps.push(
-      "the name of a user or database is in another encoding, so no names and statements could be read in this look",
-    );
-  else if (activity.textless)
-    gaps.push("a statement is in another encoding, so no statements could be read in this look");
+  if (activity.textless) gaps.push("a statement is in another encoding, so no statements could be read in this look");
   if (activity.capped)
     gaps.push(
       `more than ${mostSessions} sessions are in a transaction or wait; the rest was not read, so nobody is acted on in this look`,

@@ -1,32 +1,38 @@
 import type { Connection } from "../postgres/connection.ts";
+import type { Product } from "./product.ts";
 
 // Locks are shown to everybody, sessions only to MONADMIN and system administrators: whoever sees a lock without its session
 // sees half of what is going on. The server's own threads that belong to no database are never listed, and do not count.
-const hiddenSql = `/* lockwarden:hidden */
+const hiddenSql = ({ activity }: Seeing) => `/* lockwarden:hidden */
 select distinct l.sessionid::text as sessionid
   from pg_catalog.pg_locks as l
  where l.pid is not null and l.sessionid is not null
-   and l.sessionid not in (select a.sessionid from pg_catalog.pg_stat_activity as a where a.sessionid is not null)
+   and l.sessionid not in (select a.sessionid from ${activity} as a where a.sessionid is not null)
    and not exists (select 1 from pg_catalog.pg_thread_wait_status as s
                     where s.sessionid = l.sessionid and coalesce(pg_catalog.length(s.db_name), 0) = 0)`;
 
 type Asked = Pick<Connection, "query">;
+type Seeing = Pick<Product, "activity">;
 
 /** Locks and sessions are not read at one moment: who is missing from so many looks running is hidden. */
 const looks = 3;
 
 /** Ids of sessions that have locks and are hidden from our role; one statement where there are none. */
-export async function hiddenSessions(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
-  let hidden = await readHidden(connection, signal);
+export async function hiddenSessions(
+  connection: Asked,
+  product: Seeing,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  let hidden = await readHidden(connection, product, signal);
   for (let look = 1; look < looks && hidden.length > 0; look++) {
-    const now = await readHidden(connection, signal);
+    const now = await readHidden(connection, product, signal);
     hidden = hidden.filter((id) => now.includes(id));
   }
   return hidden;
 }
 
-async function readHidden(connection: Asked, signal: AbortSignal): Promise<readonly string[]> {
-  const rows = await connection.query(hiddenSql, [], signal);
+async function readHidden(connection: Asked, product: Seeing, signal: AbortSignal): Promise<readonly string[]> {
+  const rows = await connection.query(hiddenSql(product), [], signal);
   return rows.flatMap((row) => row["sessionid"] ?? []);
 }
 

@@ -56,10 +56,11 @@ export function databaseCatalog(
   });
 }
 
-function catalog<T>(
+/** `load` reads all, or at least those that are `wanted`: what was known and what is asked for. */
+export function catalog<T>(
   what: string,
   now: () => number,
-  load: (signal: AbortSignal) => Promise<[string, T][]>,
+  load: (signal: AbortSignal, wanted: readonly string[]) => Promise<(readonly [string, T])[]>,
 ): Catalog<T> {
   let known: ReadonlyMap<string, T> = new Map();
   // Not by the clock of the last success alone: each try may wait as long as lock_timeout.
@@ -78,7 +79,7 @@ function catalog<T>(
       triedAt = now();
       asked = new Set(unknown);
       try {
-        known = new Map(await load(signal));
+        known = new Map(await load(signal, [...known.keys(), ...unknown]));
         problem = null;
       } catch (error) {
         if (error instanceof LinkLost || signal.aborted) throw error;

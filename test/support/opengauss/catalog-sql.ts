@@ -17,6 +17,22 @@ const internalWorkers: readonly (readonly [name: string, thread: number, state: 
   ["JobScheduler", 139_941_459_789_504, "active"],
 ];
 
+/** Threads of the server's own, of no database and no user: the view leaves them out. As recorded, the pool's two among them. */
+const serverThreads: readonly (readonly [name: string, thread: number, state: "active" | "idle"])[] = [
+  ["CheckPointer", 139_941_108_764_352, "idle"],
+  ["PageWriter", 139_940_979_805_888, "idle"],
+  ["InvalidBufferBgWriter", 139_940_996_587_200, "idle"],
+  ["Wal Writer", 139_940_605_316_800, "active"],
+  ["undo recycler", 139_940_716_087_488, "idle"],
+];
+const poolThreads: typeof serverThreads = [
+  ["ThreadPoolListener", 139_940_871_794_880, "idle"],
+  ["ThreadPoolScheduler", 139_940_334_923_968, "idle"],
+];
+
+const asValues = (rows: typeof serverThreads) =>
+  `(values ${rows.map(([name, thread, state]) => `('${name}', ${thread}::int8, '${state}')`).join(", ")}) as w(name, thread, state)`;
+
 /** A function of rows whose plan a session keeps: PL/pgSQL, as SQL functions are planned anew by every statement. */
 function rowsOf(name: string, columns: string, query: string): string {
   return `
@@ -25,23 +41,25 @@ create function ${name} returns table (${columns}) language plpgsql stable secur
   begin return query ${query}; end $$;`;
 }
 
-const seatColumns = ["backend int", "port int", "pid int8", "sessionid int8", "client_addr inet", "client_port int"];
-const seatType = seatColumns.join(", ");
+/** In the order in which the front writes them, a line each: JSON takes ten times as long to read. */
+const seatTypes = { backend: "int", port: "int", pid: "int8", sessionid: "int8", client_port: "int" } as const;
+type SeatColumn = keyof typeof seatTypes;
+const seatColumns = Object.keys(seatTypes) as SeatColumn[];
 
-/**
- * What the front has written, read once by a statement that asks several things of it: who sits where and who asks. A line a
- * column, as JSON takes ten times as long to read.
- */
-const writtenParts = `
-  with file as materialized (select gauss.written() as text),
+/** Who sits where, as the front has written it; no more of it than is needed, as reading it is a good part of every answer. */
+const seatsOf = (...wanted: readonly SeatColumn[]) => `
+  file as materialized (select gauss.written() as text),
   seats as materialized (
     select u.* from (select string_to_array(f.text, E'\\n') as lines from file as f offset 0) as w,
-           unnest(${seatColumns.map((column, at) => `w.lines[${at + 2}]::${column.split(" ")[1]}[]`).join(", ")})
-             as u(${seatColumns.map((column) => column.split(" ")[0]).join(", ")})),
+           unnest(${wanted.map((column) => `w.lines[${seatColumns.indexOf(column) + 2}]::${seatTypes[column]}[]`).join(", ")})
+             as u(${wanted.join(", ")}))`;
+
+/** Who asks. */
+const me = `
   me as materialized (
-    select r.oid, r.rolsuper as sysadmin,
-           (split_part(f.text, E'\\n', 1)::json -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as monadmin
-      from pg_catalog.pg_authid as r cross join file as f where r.rolname = session_user)`;
+    select a.usesysid as oid, current_setting('is_superuser')::bool as sysadmin,
+           (split_part(f.text, E'\\n', 1)::json -> 'monadmin')::jsonb @> to_jsonb(session_user) as monadmin
+      from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) as a cross join file as f)`;
 
 /** What the front knows; `file` is where it writes that down. */
 function frontSql(file: string): string {
@@ -58,9 +76,15 @@ create function gauss.written() returns text language plpgsql volatile security 
     end loop;
     return convert_from(substring(written, 17), 'UTF8');
   end $$;
+-- Written down, as a function of the server's reads no catalog, which somebody may have locked.
+create table gauss.first_database as select d.oid, d.datname from pg_catalog.pg_database as d where d.datname = 'postgres';
 create function gauss.front() returns json language plpgsql volatile security definer as $$
   begin return split_part(gauss.written(), E'\\n', 1)::json; end $$;
-${rowsOf("gauss.seats()", seatType, `${writtenParts} select s.* from seats as s`)}
+${rowsOf(
+  "gauss.seats()",
+  seatColumns.map((column) => `${column} ${seatTypes[column]}`).join(", "),
+  `with ${seatsOf(...seatColumns)} select s.* from seats as s`,
+)}
 ${rowsOf(
   "gauss.prepared()",
   "xid text, sessionid int8",
@@ -68,43 +92,102 @@ ${rowsOf(
     from pg_prepared_xact() as x left join json_to_recordset(gauss.front() -> 'prepared') as p(gid text, sessionid int8)
          on p.gid = x.gid`,
 )}
-${rowsOf("gauss.me()", "oid oid, sysadmin bool, monadmin bool", `${writtenParts} select m.* from me as m`)}`;
+${rowsOf("gauss.me()", "oid oid, sysadmin bool, monadmin bool", `with ${seatsOf("backend")}, ${me} select m.* from me as m`)}`;
 }
 
-const threadType =
-  "datid oid, datname name, pid int8, sessionid int8, usesysid oid, usename name, application_name text, client_addr inet, " +
-  "client_hostname text, client_port int, backend_start timestamptz, xact_start timestamptz, query_start timestamptz, " +
-  "state_change timestamptz, waiting bool, enqueue text, state text, resource_pool name, query_id int8, query text, " +
-  "connection_info text, unique_sql_id int8, trace_id text, backend int";
-
-const threadNames = threadType.replaceAll(/(\w+) [^,]+/g, "$1");
+type ThreadColumn = Readonly<{ type: string; ofSession: string; ofWorker?: string; ofServer?: string }>;
 
 /**
- * Every session and worker. A session that went past the front (through the backend's own url) is one without a seat. One of
- * a pool that never said anything shows no state yet.
+ * What is known of every session and thread, without reading a catalog. A session that went past the front (through the
+ * backend's own url) is one without a seat. One of a pool that never said anything shows no state yet.
  */
-const threadsQuery = (threadPool: boolean) => `
-  select a.datid, a.datname, coalesce(s.pid, 139800000000000 + a.pid), coalesce(s.sessionid, 139800000000000 + a.pid),
-         a.usesysid, case when a.usesysid = 10 then 'omm'::name else a.usename end, a.application_name,
-         coalesce(s.client_addr, a.client_addr), a.client_hostname, coalesce(s.client_port, a.client_port),
-         a.backend_start, a.xact_start, a.query_start, case when not f.fresh then a.state_change end,
-         coalesce(a.wait_event_type = 'Lock', false), null::text, case when not f.fresh then a.state end,
-         'default_pool'::name, 0::int8,
-         case when not f.fresh then replace(a.query, 'gauss.', '') end, ''::text, 0::int8, ''::text, a.pid
-    from pg_catalog.pg_stat_activity as a left join seats as s on s.port = a.client_port
-    cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
-   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.backend is distinct from 0
-  union all
-  select d.oid, d.datname, w.thread, w.thread, 10::oid, 'omm', w.name, null, null, null,
-         pg_postmaster_start_time(), case when w.name = 'workload' then pg_postmaster_start_time() end,
-         case when w.name = 'workload' then pg_postmaster_start_time() end, pg_postmaster_start_time(), false, null,
-         w.state, 'default_pool', 0,
-         case when w.name = 'workload' then 'WLM fetch collect info from data nodes' else '' end, '', 0, '', null
-    from (values ${internalWorkers.map((row) => `('${row[0]}', ${row[1]}::int8, '${row[2]}')`).join(", ")}) as w(name, thread, state)
-    join pg_database as d on d.datname = 'postgres'`;
+const threadColumns = {
+  datid: { type: "oid", ofSession: "a.datid", ofWorker: "d.oid", ofServer: "0::oid" },
+  pid: {
+    type: "int8",
+    ofSession: "coalesce(s.pid, 139800000000000 + a.pid)",
+    ofWorker: "w.thread",
+    ofServer: "w.thread",
+  },
+  sessionid: {
+    type: "int8",
+    ofSession: "coalesce(s.sessionid, 139800000000000 + a.pid)",
+    ofWorker: "w.thread",
+    ofServer: "w.thread",
+  },
+  usesysid: { type: "oid", ofSession: "a.usesysid", ofWorker: "10::oid", ofServer: "0::oid" },
+  application_name: { type: "text", ofSession: "a.application_name", ofWorker: "w.name", ofServer: "w.name" },
+  state: {
+    type: "text",
+    ofSession: "case when not f.fresh then a.state end",
+    ofWorker: "w.state",
+    ofServer: "w.state",
+  },
+  query: {
+    type: "text",
+    ofSession: "case when not f.fresh then replace(a.query, 'gauss.', '') end",
+    ofWorker: "case when w.name = 'workload' then 'WLM fetch collect info from data nodes' else '' end",
+    ofServer: "''",
+  },
+  waiting: {
+    type: "bool",
+    ofSession: "coalesce(a.wait_event_type = 'Lock', false)",
+    ofWorker: "false",
+    ofServer: "false",
+  },
+  xact_start: {
+    type: "timestamptz",
+    ofSession: "a.xact_start",
+    ofWorker: "case when w.name = 'workload' then d.started end",
+  },
+  query_start: {
+    type: "timestamptz",
+    ofSession: "a.query_start",
+    ofWorker: "case when w.name = 'workload' then d.started end",
+  },
+  backend_start: { type: "timestamptz", ofSession: "a.backend_start", ofWorker: "d.started", ofServer: "d.started" },
+  state_change: {
+    type: "timestamptz",
+    ofSession: "case when not f.fresh then a.state_change end",
+    ofWorker: "d.started",
+    ofServer: "d.started",
+  },
+  client_addr: { type: "inet", ofSession: "a.client_addr" },
+  client_hostname: { type: "text", ofSession: "a.client_hostname" },
+  client_port: { type: "int", ofSession: "coalesce(s.client_port, a.client_port)" },
+  backend: { type: "int", ofSession: "a.pid" },
+} satisfies Record<string, ThreadColumn>;
 
+type ThreadName = keyof typeof threadColumns;
+const typeOf = (column: ThreadName) => `${column} ${threadColumns[column].type}`;
+
+/** Every session and thread as `t`, with these columns. */
+function threads(threadPool: boolean, names: readonly ThreadName[]): string {
+  const columns: readonly ThreadColumn[] = names.map((name) => threadColumns[name]);
+  const started = "(select f.oid, pg_postmaster_start_time() as started from gauss.first_database as f offset 0) as d";
+  return `(
+  select ${columns.map(({ ofSession }) => ofSession).join(", ")}
+    from pg_catalog.pg_stat_get_activity(null) as a left join seats as s on s.port = a.client_port
+    cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
+   where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.sessionid is distinct from 0
+  union all
+  select ${columns.map(({ ofWorker = "null" }) => ofWorker).join(", ")} from ${asValues(internalWorkers)} cross join ${started}
+  union all
+  select ${columns.map(({ ofServer = "null" }) => ofServer).join(", ")}
+    from ${asValues([...serverThreads, ...(threadPool ? poolThreads : [])])} cross join ${started}) as t(${names.join(", ")})`;
+}
+
+const targetNames = ["backend", "datid", "usesysid", "application_name", "sessionid", "pid"] as const;
+
+/** For those who signal. */
 const threadsSql = (threadPool: boolean) =>
-  rowsOf("gauss.threads()", threadType, `${writtenParts} ${threadsQuery(threadPool)}`);
+  rowsOf(
+    "gauss.threads()",
+    `${targetNames.map(typeOf).join(", ")}, usename name`,
+    `with ${seatsOf("port", "pid", "sessionid", "client_port")}
+    select t.*, case when t.usesysid = 10 then 'omm'::name else pg_catalog.pg_get_userbyid(t.usesysid) end
+      from ${threads(threadPool, targetNames)}`,
+  );
 
 const walSendersSql = rowsOf(
   "gauss.pg_stat_get_wal_senders()",
@@ -112,17 +195,47 @@ const walSendersSql = rowsOf(
   "select s.pid from pg_stat_get_wal_senders() as w cross join lateral (select * from gauss.seats() as s where s.backend = w.pid offset 0) as s",
 );
 
-const visibleSql = (threadPool: boolean) =>
-  rowsOf(
-    "gauss.visible()",
-    threadType,
-    `${writtenParts} select t.* from (${threadsQuery(threadPool)}) as t(${threadNames}) cross join me as m
-    where m.sysadmin or m.monadmin or t.usesysid = m.oid`,
+const activityName = ({ missing }: Version) =>
+  missing.includes("pg_stat_get_activity") ? "gauss.activity" : "gauss.pg_stat_get_activity";
+
+const shownNames = [
+  ...["datid", "pid", "sessionid", "usesysid", "application_name", "state", "query", "waiting", "xact_start"],
+  ...["query_start", "backend_start", "state_change", "client_addr", "client_hostname", "client_port"],
+] as readonly ThreadName[];
+
+/** Of whom one may not see, a row that says nothing but that. */
+function activityOfAll(threadPool: boolean, version: Version): string {
+  const more: readonly (readonly [type: string, value: string])[] = [
+    ["enqueue text", "null::text"],
+    ["query_id int8", "0::int8"],
+    ...(version.lockTags ? ([["srespool name", "'default_pool'::name"]] as const) : []),
+    ...(version.globalIds
+      ? ([
+          ["global_sessionid text", "'0:0#0'::text"],
+          ["unique_sql_id int8", "0::int8"],
+          ["trace_id text", "''::text"],
+        ] as const)
+      : []),
+  ];
+  const hidden = shownNames.map((name) => (name === "query" ? "'<insufficient privilege>'" : "null"));
+  const all = "(select m.sysadmin or m.monadmin from me as m)";
+  const own = "t.usesysid = (select m.oid from me as m)";
+  return rowsOf(
+    `${activityName(version)}(int8)`,
+    [...shownNames.map(typeOf), ...more.map(([type]) => type)].join(", "),
+    `with ${seatsOf("port", "pid", "sessionid", "client_port")}, ${me}
+    select t.*, ${more.map(([, value]) => value).join(", ")} from ${threads(threadPool, shownNames)}
+     where (${all} or ${own}) and ($1 is null or t.pid = $1)
+    union all
+    select ${[...hidden, ...more.map(() => "null")].join(", ")} from ${threads(threadPool, ["pid", "usesysid"])}
+     where not ${all} and not ${own} and ($1 is null or t.pid = $1)`,
   );
+}
 
 const activityColumns =
-  "datid, datname, pid, sessionid, usesysid, usename, application_name, client_addr, client_hostname, client_port, " +
-  "backend_start, xact_start, query_start, state_change, waiting, enqueue, state, resource_pool, query_id, query, connection_info";
+  "a.datid, d.datname, a.pid, a.sessionid, a.usesysid, case when a.usesysid = 10 then 'omm'::name else u.rolname end as usename, " +
+  "a.application_name, a.client_addr, a.client_hostname, a.client_port, a.backend_start, a.xact_start, a.query_start, " +
+  "a.state_change, a.waiting, a.enqueue, a.state, 'default_pool'::name as resource_pool, a.query_id, a.query, ''::text as connection_info";
 
 const lockTag =
   "gauss.lock_tag(l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid, l.classid, l.objid, l.objsubid)";
@@ -146,7 +259,7 @@ ${rowsOf(
     classid oid, objid oid, objsubid int2, virtualtransaction text, pid int8, sessionid int8, mode text, granted bool,
     fastpath bool, global_sessionid text, backend int`,
   `
-  ${writtenParts},
+  with ${seatsOf("backend", "pid", "sessionid")},
   rows as materialized (select * from pg_lock_status()),
   -- The server tells of a prepared transaction by the virtual one that it was; openGauss by its own id.
   owners as (select r.virtualtransaction, p.xid, p.sessionid from rows as r
@@ -180,13 +293,14 @@ ${rowsOf(
     tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
     global_sessionid text`,
   `
-  ${writtenParts},
-  everybody as materialized (select t.* from (${threadsQuery(threadPool)}) as t(${threadNames})),
+  with ${seatsOf("port", "pid", "sessionid", "client_port")}, ${me},
+  everybody as materialized (
+    select t.* from ${threads(threadPool, ["datid", "application_name", "pid", "sessionid", "usesysid", "state", "backend"])}),
   waiting as materialized (
     select l.pid as backend, l.locktype, l.mode, (pg_blocking_pids(l.pid))[1] as blocker,
            ${lockTag} as locktag
       from pg_lock_status() as l where not l.granted)
-  select 'dn1'::text, t.datname::text, t.application_name, case when m.sees then t.query_id end, t.pid, t.sessionid,
+  select 'dn1'::text, d.datname::text, t.application_name, case when m.sees then 0::int8 end, t.pid, t.sessionid,
          coalesce(t.backend, 0), null::int8, 0, 0,
          case when m.sees then case when l.locktype is not null then 'acquire lock' when t.state = 'active' then 'none' else 'wait cmd' end end,
          case when m.sees then coalesce(l.locktype, case when t.state = 'active' then 'none' else 'wait cmd' end) end,
@@ -195,6 +309,7 @@ ${rowsOf(
     from everybody as t
     left join waiting as l on l.backend = t.backend
     left join everybody as b on b.backend = l.blocker
+    left join pg_catalog.pg_database as d on d.oid = t.datid
     cross join me
     cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees) as m`,
 )}`;
@@ -203,12 +318,14 @@ const waitsColumns =
   "node_name, db_name, thread_name, query_id, tid, sessionid, lwtid, psessionid, tlevel, smpid, wait_status, wait_event";
 
 function viewsSql(version: Version, compatibility: string): string {
-  const activity = version.globalIds ? `${activityColumns}, unique_sql_id, trace_id` : activityColumns;
+  const activity = version.globalIds ? `${activityColumns}, a.unique_sql_id, a.trace_id` : activityColumns;
   const tags = version.lockTags ? `, ${lockTag} as locktag` : "";
   const ids = version.globalIds ? ", global_sessionid" : "";
   const waitTags = version.lockTags ? ", locktag, lockmode, block_sessionid" : "";
   return `
-create view gauss.pg_stat_activity as select ${activity} from gauss.visible();
+create view gauss.pg_stat_activity as
+  select ${activity} from ${activityName(version)}(null) as a
+    join pg_catalog.pg_database as d on d.oid = a.datid join pg_catalog.pg_authid as u on u.oid = a.usesysid;
 create view gauss.pg_locks as select ${locksColumns}${tags}${ids} from gauss.lock_rows() as l;
 create view gauss.pg_thread_wait_status as select ${waitsColumns}${waitTags}${ids} from gauss.waits();
 create view gauss.pg_roles as
@@ -283,7 +400,7 @@ export function catalogSql(catalog: Catalog): string {
   return [
     frontSql(catalog.file),
     threadsSql(threadPool),
-    visibleSql(threadPool),
+    activityOfAll(threadPool, catalog.version),
     walSendersSql,
     lockTagSql,
     waitsSql(threadPool),

@@ -59,7 +59,7 @@ async function receive(door: Door, socket: Socket): Promise<void> {
     refuse(write, refusal);
     return void wire.end();
   }
-  const seat = door.house.seats.open({ address: socket.remoteAddress ?? "127.0.0.1", port: socket.remotePort ?? 0 });
+  const seat = door.house.seats.open(socket.remotePort ?? 0);
   await relay(door.house, { user, socket: wire, input, startup: startupFor(startup, added), seat });
 }
 

@@ -18,12 +18,12 @@ export type Ledger = Readonly<{
 }>;
 
 /** In the order in which the catalog reads them. */
-const columns: readonly ((seat: Seat) => string | number)[] = [
+const columns: readonly ((seat: Seat) => number)[] = [
   (seat) => seat.backendPid,
   (seat) => seat.backendPort,
   (seat) => seat.pid,
-  (seat) => seat.sessionId,
-  (seat) => seat.clientAddress,
+  // Until the session behind it has a pid, it is none that shows.
+  (seat) => (seat.backendPid === 0 ? 0 : seat.sessionId),
   (seat) => seat.clientPort,
 ];
 

@@ -31,6 +31,7 @@ export const functions: ReadonlySet<string> = new Set([
   "pg_cancel_session",
   "unnest",
   "pg_stat_get_wal_senders",
+  "pg_stat_get_activity",
 ]);
 
 /** Functions of later PostgreSQL releases. Seen live: the first six. The others came after 9.2 and are inferred. */
@@ -52,7 +53,6 @@ export const absentFunctions: ReadonlySet<string> = new Set([
   "num_nonnulls",
   "pg_current_xact_id",
   "pg_safe_snapshot_blocking_pids",
-  "pg_stat_get_activity",
   "pg_lock_status",
   "pg_control_system",
   "pg_control_checkpoint",

@@ -11,12 +11,11 @@ export type Seat = {
   backendPid: number;
   /** Port of our end of the connection to it. */
   backendPort: number;
-  readonly clientAddress: string;
   readonly clientPort: number;
 };
 
 export type Seats = Readonly<{
-  open(client: Readonly<{ address: string; port: number }>): Seat;
+  open(clientPort: number): Seat;
   /** The session behind it is there. */
   seat(seat: Seat, backend: Readonly<{ pid?: number; port?: number }>): void;
   /** A session begins to work. */
@@ -44,15 +43,14 @@ export function seats(threadPool: boolean, workers: number): Seats {
   let revision = 0;
   const address = (): number => (recycling ? ended.pop() : undefined) ?? firstThread - stackBytes * made++;
   return {
-    open: (client) => {
+    open: (clientPort) => {
       const sessionId = threadPool ? ++made : address();
       const seat = {
         sessionId,
         pid: threadPool ? 0 : sessionId,
         backendPid: 0,
         backendPort: 0,
-        clientAddress: client.address,
-        clientPort: client.port,
+        clientPort,
       };
       taken.add(seat);
       revision++;
