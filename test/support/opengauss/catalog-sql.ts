@@ -199,8 +199,21 @@ const activityName = ({ missing }: Version) =>
   missing.includes("pg_stat_get_activity") ? "gauss.activity" : "gauss.pg_stat_get_activity";
 
 const shownNames = [
-  ...["datid", "pid", "sessionid", "usesysid", "application_name", "state", "query", "waiting", "xact_start"],
-  ...["query_start", "backend_start", "state_change", "client_addr", "client_hostname", "client_port"],
+  "datid",
+  "pid",
+  "sessionid",
+  "usesysid",
+  "application_name",
+  "state",
+  "query",
+  "waiting",
+  "xact_start",
+  "query_start",
+  "backend_start",
+  "state_change",
+  "client_addr",
+  "client_hostname",
+  "client_port",
 ] as readonly ThreadName[];
 
 /** Of whom one may not see, a row that says nothing but that. */
