@@ -26,7 +26,7 @@ async function stuck({ world }: Scene, row: number, user: User = "app") {
 type Configured = Readonly<{ rules: string; target?: string; more?: string; mode?: string }>;
 
 function configOf({ world }: Scene, { rules, target = world.target, more = "", mode = "enforce" }: Configured): string {
-  return `mode: ${mode}\nverify_for: 2s\ntargets: [{name: app, poll: 30s, ${target}}]\nrules:\n  ${rules}\n${more}\n`;
+  return `mode: ${mode}\nverify_for: 4s\ntargets: [{name: app, poll: 30s, ${target}}]\nrules:\n  ${rules}\n${more}\n`;
 }
 
 /** Of the people of one scenario alone: others may be left over from the one before. */

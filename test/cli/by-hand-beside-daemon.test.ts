@@ -15,7 +15,7 @@ const onlyWhenAsked = "0 0 29 2 *";
 
 type Given = Readonly<{ mode?: string; poll?: string; verify?: string }>;
 
-function config({ mode = "observe", poll = onlyWhenAsked, verify = "1s" }: Given = {}): string {
+function config({ mode = "observe", poll = onlyWhenAsked, verify = "3s" }: Given = {}): string {
   return `mode: ${mode}\nverify_for: ${verify}\ntargets: [{name: app, url: "${service.url}", poll: "${poll}"}]\n${stuckRule}`;
 }
 
@@ -112,7 +112,7 @@ test("commands by hand need no leadership: neither through a follower nor beside
 test("whoever gets the lock of a session that a person ended has a cooldown: no rule acts on it at once", async () => {
   const rule = `{name: heirs, match: {state: idle in transaction, idle_for: 200ms, blocks: {tables: [public.user_session]}, applications: [heir]}, steps: [terminate]}`;
   const here = await place(
-    `mode: enforce\nverify_for: 1s\ntargets: [{name: app, url: "${service.url}", poll: 200ms}]\nrules: [${rule}]\n`,
+    `mode: enforce\nverify_for: 3s\ntargets: [{name: app, url: "${service.url}", poll: 200ms}]\nrules: [${rule}]\n`,
   );
   const daemon = await running(here);
   const victim = await called(service, "web-1");

@@ -19,7 +19,7 @@ async function asked(
   question: RegExp,
   prepare?: (victim: Called) => Promise<void>,
 ): Promise<Asking> {
-  const here = await place(`targets: [{name: app, url: "${service.url}"}]\nverify_for: 1s\n${rules}`);
+  const here = await place(`targets: [{name: app, url: "${service.url}"}]\nverify_for: 3s\n${rules}`);
   const victim = await called(service, "web-1");
   await (prepare ?? (({ client }) => abandon(client, 1)))(victim);
   const run = inTerminal([...words, victim.handle, "--config", here.config], size);

@@ -100,7 +100,7 @@ test("names with control characters steer no terminal", async (t) => {
 test("the probe of a rule is run once, and what it says is told; one that cannot be run is a warning", async () => {
   const owner = await person("owner", "postgres");
   await owner.query("create table public.hidden_from_us (id int)");
-  const probed = (sql: string) => `${stuck}\n  probe: {sql: "${sql}", timeout: 100ms}`;
+  const probed = (sql: string) => `${stuck}\n  probe: {sql: "${sql}", timeout: 2s}`;
   const fails = await told(probed("select 1 from public.hidden_from_us"));
   assert.match(
     flat(fails.out),

@@ -89,6 +89,8 @@ test("while a daemon leads from another state folder, once only says what it wou
   );
   await release();
   await stop(leader);
+  // The right is free when the server has seen that its session is over.
+  await eventually(async () => (await sessions()) === 0);
   const { pid: next, login } = await stuckLogin(service, 4);
   assertEnded(await lockwarden(["once", "--config", here.config]), {
     code: 0,

@@ -40,7 +40,7 @@ for (const [index, service] of services.entries()) {
       code: 0,
       out: new RegExp(
         `^app: stuck-login: terminate ${pid},[0-9a-f]+\\.${Number(pid).toString(16)} \\(login_service\\): ` +
-          "idle in transaction, idle for [\\d .a-z]+, .*public\\.user_session.* → released: 1 session freed after \\d+ ms\\n$",
+          "idle in transaction, idle for [\\d .a-z]+, .*public\\.user_session.* → released: 1 session freed after \\d+ m?s\\n$",
       ),
     });
     await login;

@@ -88,7 +88,7 @@ test("pressed while a probe runs, the act that was judged before is not sent, an
     while not exists (select from public.verdict) loop perform pg_sleep(0.02); end loop;
     raise lock_not_available;
   end $$`);
-  const here = await place(config('\n    probe: {sql: "select public.stuck()", timeout: 1s}'));
+  const here = await place(config('\n    probe: {sql: "select public.stuck()", timeout: 30s}'));
   const { pid, lives, login } = await stuckLogin(service, 2);
   const daemon = here.run();
   const probing =

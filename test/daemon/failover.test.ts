@@ -121,8 +121,10 @@ test("after a failover the daemon is on the new primary, holds the right to act 
       .slice(before)
       .some((text) => /^connected to .* away$/.test(text)),
   );
-  const { rows: own } = await promoter.query("select 1 from pg_stat_activity where application_name = 'lockwarden'");
-  assert.equal(own.length, 2);
+  await eventually(async () => {
+    const own = await promoter.query("select 1 from pg_stat_activity where application_name = 'lockwarden'");
+    return own.rows.length === 2;
+  });
   for (const one of [promoter, waiter]) await one.end();
   assert.equal(daemon.child.exitCode, null);
 });

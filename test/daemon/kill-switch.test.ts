@@ -172,7 +172,7 @@ test("of two pauses the one that lasts longer holds, since the first; who wants 
 
 test("a pause with an end resumes by itself, and that is journalled and told", async (t) => {
   const { killSwitch, stateDir, seen, events } = await bench(t);
-  await killSwitch.pause({ ...ann, forMs: 300 });
+  await killSwitch.pause({ ...ann, forMs: 2_000 });
   assert.ok(killSwitch.gate.paused());
   await eventually("it acts again", () => !killSwitch.gate.paused());
   assert.ok(events.some(({ event }) => event === "resumed"));

@@ -21,7 +21,7 @@ rules:
   - name: stuck-login
     match: {state: idle in transaction, idle_for: 200ms, blocks: {tables: [public.user_session]}}
     steps: [terminate]
-    probe: {sql: "${probe}", timeout: 300ms}
+    probe: {sql: "${probe}", timeout: 2s}
 `;
 }
 
@@ -130,7 +130,7 @@ test("a probe that comes with a reload is made ready at once, and told when it c
   const daemon = here.run();
   await eventually(() => daemon.said().includes("nobody waits for a lock"));
   assert.ok(!daemon.said().includes("a probe will not work"));
-  await here.write(config(probeOf(1)).replace("timeout: 300ms", "timeout: 300ms, database: nowhere"));
+  await here.write(config(probeOf(1)).replace("timeout: 2s", "timeout: 2s, database: nowhere"));
   daemon.child.kill("SIGHUP");
   await eventually(() => daemon.said().includes("a probe will not work"));
   daemon.child.kill("SIGTERM");

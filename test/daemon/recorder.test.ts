@@ -18,7 +18,7 @@ mode: ${mode}
 targets: [{name: app, url: "${service.url}", poll: 200ms, leader_database: app}]
 rules:
   - name: stuck-login
-    match: {state: idle in transaction, idle_for: 1s, blocks: {tables: [public.user_session]}, applications: ["${application}"]}
+    match: {state: idle in transaction, idle_for: 2s, blocks: {tables: [public.user_session]}, applications: ["${application}"]}
     steps: [terminate]
 ${more}`;
 }
@@ -40,8 +40,9 @@ async function stuck(
   id: number,
 ): Promise<Readonly<{ login: Promise<unknown>; release(): Promise<unknown> }>> {
   const crashed = await service.person(application);
-  await abandon(crashed, id);
+  // Connected before, so that its wait shows in a look before the rule's time is over.
   const waiter = await service.person("somebody");
+  await abandon(crashed, id);
   const login = waiter.query(`update public.user_session set seen = now() where id = ${id} and 'hunter2' <> 'x'`);
   login.catch(() => undefined);
   return { login, release: () => crashed.query("rollback") };

@@ -47,7 +47,7 @@ async function kill({ daemon }: Member): Promise<number> {
 
 test("of three daemons one acts; killed in the middle of a ladder, another begins it anew, and the third goes on to observe", async (t) => {
   const rule =
-    "{name: deaf, match: {state: active, query_for: 1s, applications: [deaf]}, steps: [notify, {wait: 1s}, cancel, {wait: 1s}, terminate]}";
+    "{name: deaf, match: {state: active, query_for: 1s, applications: [deaf]}, steps: [notify, {wait: 1s}, cancel, {wait: 4s}, terminate]}";
   const members = await daemons({ leaders: "three", rule, more: "verify_for: 300ms" }, 3);
   const [leader, ...others] = members;
   assert.ok(leader !== undefined);

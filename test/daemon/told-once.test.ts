@@ -14,8 +14,8 @@ await owner.query("grant select, update on public.user_session to lockwarden");
 function config(rule: string): string {
   return `
 mode: enforce
-verify_for: 1s
-targets: [{name: app, url: "${service.url}", poll: 500ms}]
+verify_for: 3s
+targets: [{name: app, url: "${service.url}", poll: 500ms, statement_timeout: 1m}]
 rules: [${rule}]`;
 }
 
@@ -51,20 +51,26 @@ test("what our role was denied is tried again after a reload, told once, and don
 });
 
 test("a busy transaction that is another one whenever the act is to go out is told after ten refusals, once, and lives", async () => {
-  const holder = await service.person("holder");
-  await abandon(holder, 5);
   const busy = await service.person("busy");
   const pid = await pidOf(busy);
   await abandon(busy, 6);
   const enough = new AbortController();
+  await owner.query("create sequence public.statements; grant all on public.statements to login_service, lockwarden");
+  await busy.query("select nextval('public.statements')");
   const working = (async () => {
     while (!enough.signal.aborted) {
-      await busy.query("select 1");
+      await busy.query("select nextval('public.statements')");
       await pause(100);
     }
   })();
-  // The probe takes its time between the look and the act.
-  const probe = "{sql: select 1 from public.user_session where id = 5 for no key update, timeout: 800ms}";
+  // The probe, between the look and the act, takes until that one has done something again, and says that it is stuck.
+  await owner.query(`create function public.stuck() returns void language plpgsql as $$
+    declare seen bigint := last_value from public.statements;
+    begin
+      while (select last_value from public.statements) < seen + 2 loop perform pg_sleep(0.01); end loop;
+      raise lock_not_available;
+    end $$`);
+  const probe = "{sql: select public.stuck(), timeout: 30s}";
   const match = "{state: idle in transaction, idle_for: 50ms, applications: [busy]}";
   const here = await place(config(`{name: busy, match: ${match}, steps: [terminate], probe: ${probe}}`));
   const daemon = here.run();
@@ -80,5 +86,4 @@ test("a busy transaction that is another one whenever the act is to go out is to
   assert.equal((await daemon.ended).code, 0);
   enough.abort();
   await working;
-  await holder.query("rollback");
 });

@@ -35,7 +35,7 @@ test("whom observe mode would end is told one by one up to ten, the oldest, and 
     assert.ok(told[at]?.startsWith(`opened would terminate session ${pid},`), told[at]);
   const rest = `opened 35 more of rule crowd, the oldest of them: would terminate session ${pids[10]},`;
   assert.ok(told[10]?.startsWith(rest), told[10]);
-  assert.equal((await observedOf(here)).length, many);
+  await eventually("all are on record", async () => (await observedOf(here)).length === many);
   daemon.child.kill("SIGTERM");
   assert.equal((await daemon.ended).code, 0);
 });

@@ -203,9 +203,9 @@ for (const { major, postgres } of servers) {
   });
 
   test(`${major}: a session that is killed in the middle of a statement is lost`, async () => {
-    const connection = await openConnection(target(url), {}, patience());
+    const connection = await openConnection(target(url, { statement_timeout: 60_000 }), {}, patience());
     const killer = await client(postgres.url());
-    const answer = assert.rejects(connection.query("select pg_sleep(4)", [], patience()), { kind: "lost" });
+    const answer = assert.rejects(connection.query("select pg_sleep(50)", [], patience()), { kind: "lost" });
     const kill =
       "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1::int and query like '%pg_sleep%'";
     await eventually(async () => (await killer.query(kill, [connection.pid])).rowCount);
@@ -215,7 +215,7 @@ for (const { major, postgres } of servers) {
   });
 
   test(`${major}: an error of the statement leaves the session open`, async () => {
-    const connection = await openConnection(target(url, { statement_timeout: 50 }), {}, patience());
+    const connection = await openConnection(target(url, { statement_timeout: 1_000 }), {}, patience());
     await assert.rejects(connection.query("select 1/0", [], patience()), { code: "22012" });
     await assert.rejects(connection.query("select pg_sleep(30)", [], patience()), { code: "57014" });
     assert.equal(await one(connection, "select 1"), "1");

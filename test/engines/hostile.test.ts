@@ -133,13 +133,17 @@ for (const { major, postgres } of servers) {
     await victim.run("begin");
     await victim.run("update turned set n = 1 where id = 1");
     waiter.start("update turned set n = 2 where id = 1");
-    victim.start("do $$ begin perform pg_sleep(1); update turned set n = 2 where id = 2; end $$");
+    // It goes on when it has been seen.
+    await watched.connection.query("create table seen ()", [], quiet);
+    victim.start(`do $$ begin while not exists (select from seen) loop perform pg_sleep(0.01); end loop;
+      update turned set n = 2 where id = 2; end $$`);
     const snapshot = await eventually(async () => {
       const seen = await watched.readWith(1);
       return sessionOf(seen, victim.pid).state === "active" && seen;
     });
     const wait = waitOf(snapshot, waiter.pid);
     const edge = { waiterPid: waiter.pid, blockerPid: victim.pid, lock: wait.lock, mode: wait.mode, counts: true };
+    await watched.connection.query("insert into seen default values", [], quiet);
     await watched.readWith(2);
     const order = orderOn(snapshot, victim.pid, { sinceState: false, blocks: { edges: [edge], waiters: 1 } });
     assert.deepEqual(await act(watched.connection, order, quiet), { kind: "changed" });

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { chmod, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { LinkLost } from "../../src/engines/engine.ts";
@@ -11,7 +10,7 @@ import { passwordOf } from "../../src/engines/postgres/password.ts";
 import { authority, present } from "../support/certificates.ts";
 import { front } from "../support/front.ts";
 import { orderOn } from "../support/scene.ts";
-import { client, majors, server } from "../support/servers.ts";
+import { client, eventually, majors, server } from "../support/servers.ts";
 import { standbyOf } from "../support/standby.ts";
 import { patience, target } from "../support/targets.ts";
 import { tempFolder } from "../support/temp-folder.ts";
@@ -22,16 +21,8 @@ const standby = await standbyOf(postgres, major);
 const [primaryAt, standbyAt] = [`127.0.0.1:${postgres.port}`, new URL(standby.url()).host];
 const silent = await front(postgres.port);
 silent.behave("swallow");
-const [silentAt, closedAt] = [`127.0.0.1:${silent.port}`, `127.0.0.1:${await freePort()}`];
-
-/** Nothing listens there: the port was free a moment ago, and is not given out again soon. */
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 1;
-}
+// Nobody listens on the second.
+const [silentAt, closedAt] = [`127.0.0.1:${silent.port}`, "127.0.0.1:1"];
 
 function open(hosts: readonly string[], query = "", more: Parameters<typeof target>[1] = {}): Promise<Opened> {
   const url = `postgres://postgres@${hosts.join(",")}/postgres${query === "" ? "" : `?${query}`}`;
@@ -93,7 +84,7 @@ test("a silent host has its share of connect_timeout, and what it leaves is the 
   const connection = await open([silentAt, closedAt, primaryAt], "", { connect_timeout: 3_000 });
   assert.equal(connection.address.port, postgres.port);
   await connection.close();
-  const error = await open([silentAt, closedAt, standbyAt], "", { connect_timeout: 900 }).then(
+  const error = await open([silentAt, closedAt, standbyAt], "", { connect_timeout: 6_000 }).then(
     () => assert.fail("connected"),
     (reason: LinkLost) => reason,
   );
@@ -101,7 +92,7 @@ test("a silent host has its share of connect_timeout, and what it leaves is the 
   assert.match(error.message, /^cannot connect to app, none of 3 hosts will do: /);
   assert.match(
     error.message,
-    new RegExp(`\\(${silentAt}, [^)]*\\): no answer within 300 ms; \\(${closedAt}, [^)]*\\): connect ECONN`),
+    new RegExp(`\\(${silentAt}, [^)]*\\): no answer within 2000 ms; \\(${closedAt}, [^)]*\\): connect ECONN`),
   );
   assert.match(error.message, new RegExp(`\\(${standbyAt}, [^)]*\\): it is in recovery \\(a standby\\)`));
 });
@@ -125,10 +116,14 @@ test("both sessions of a link, and those to other databases, are on the host tha
   const url = `postgres://postgres@${closedAt},${standbyAt},${primaryAt}/postgres?target_session_attrs=any`;
   const link = await engine.connect(target(url, { leader_database: "template1" }), patience());
   const person = await client(standby.url());
-  const { rows } = await person.query(
-    "select datname from pg_stat_activity where application_name = 'lockwarden' order by 1",
-  );
-  assert.deepEqual(rows, [{ datname: "postgres" }, { datname: "template1" }]);
+  // Those of a connection that has just been closed may be listed a moment longer.
+  await eventually(async () => {
+    const { rows } = await person.query(
+      "select datname from pg_stat_activity where application_name = 'lockwarden' order by 1",
+    );
+    assert.deepEqual(rows, [{ datname: "postgres" }, { datname: "template1" }]);
+    return true;
+  });
   assert.equal(link.facts.recovery, true);
   await person.end();
   await link.close();

@@ -152,6 +152,9 @@ for (const { mode, threadPool, double, here, dba } of stages) {
     const victim = await open(1);
     const waiter = await here.person();
     waiter.start("update account set n = 9 where id = 1");
+    // The double itself names users when it signals, out of a cache that is filled by this.
+    const first = await open(2);
+    assert.deepEqual(await here.send(orderOn(await here.read(), first)), { kind: "sent" });
     const { reader, connection } = await another();
     const everybody = { sessions: "transactions", locks: true } as const;
     await eventually(async () => (await reader.read(everybody, quiet)).waits?.length === 1);

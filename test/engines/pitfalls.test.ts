@@ -139,9 +139,11 @@ for (const { major, here } of made) {
     assert.equal(grown[0]?.waitAt === null, major < 14);
     await here.connection.query("select pg_cancel_backend($1::int)", [waiter.pid], quiet);
     await eventually(async () => (await here.read()).waits?.length === 0);
+    const startedAt = performance.now();
     waiter.start("select * from account");
     const [again] = (await here.readWith(1)).waits ?? [];
-    assert.ok((again?.waitMs ?? Number.NaN) < (grown[0]?.waitMs ?? 0));
+    const mostMs = Math.ceil(performance.now() - startedAt) + 100;
+    assert.ok((again?.waitMs ?? Number.NaN) <= mostMs, `${again?.waitMs} ms after ${mostMs} ms`);
     await leave(waiter, holder);
   });
 

@@ -12,13 +12,14 @@ const made = await stages({}, async (here, postgres) => {
   await here.connection.query("create table login as select i as id, 0 as n from generate_series(1, 5) i", [], quiet);
   await here.connection.query("create sequence drawn", [], quiet);
   await here.connection.query("create database elsewhere", [], quiet);
-  const watched: Target = target(postgres.url());
+  // Only what is stuck has to wait for the end of its time.
+  const watched: Target = target(postgres.url(), { statement_timeout: 60_000 });
   const link = await engine.connect(watched, quiet);
   after(() => link.close());
   return { link, watched };
 });
 
-const row = (id: number, timeout = 200): Probe => ({
+const row = (id: number, timeout = 20_000): Probe => ({
   sql: `select 1 from public.login where id = ${id} for update`,
   timeout,
 });
@@ -35,7 +36,7 @@ for (const { major, here, prepared } of made) {
     assert.equal((await link.probe(row(1), quiet)).kind, "works");
     const holder = await here.person();
     await holder.run("begin; update login set n = n + 1 where id = 1");
-    assert.equal((await link.probe(row(1), quiet)).kind, "stuck");
+    assert.equal((await link.probe(row(1, 200), quiet)).kind, "stuck");
     assert.equal((await link.probe({ ...row(1), sql: `${row(1).sql} nowait` }, quiet)).kind, "stuck");
     assert.equal((await link.probe(row(2), quiet)).kind, "works");
     await leave(holder);
@@ -43,7 +44,7 @@ for (const { major, here, prepared } of made) {
   });
 
   test(`${major}: what a probe writes, locks and sets is gone afterwards`, async () => {
-    const probe = (sql: string) => link.probe({ sql, timeout: 500 }, quiet);
+    const probe = (sql: string) => link.probe({ sql, timeout: 20_000 }, quiet);
     assert.equal((await probe("update public.login set n = 99 where id = 3")).kind, "works");
     assert.equal((await probe("select pg_advisory_lock(4711)")).kind, "works");
     assert.equal((await probe("select set_config('search_path', 'public', false)")).kind, "works");
@@ -58,23 +59,23 @@ for (const { major, here, prepared } of made) {
   });
 
   test(`${major}: whatever else goes wrong is told as failed, never as stuck`, async () => {
-    const failed = async (sql: string, timeout = 200) => {
+    const failed = async (sql: string, timeout = 20_000) => {
       const probed = await link.probe({ sql, timeout }, quiet);
       return probed.kind === "failed" ? probed.error : probed.kind;
     };
     assert.match(await failed("select 1 from public.logins"), /relation "public.logins" does not exist/);
     assert.match(await failed("select 1; delete from public.login"), /cannot insert multiple commands/);
     assert.match(await failed("select 1 / 0"), /division by zero/);
-    assert.match(await failed("select pg_sleep(60)"), /statement timeout/);
+    assert.match(await failed("select pg_sleep(60)", 200), /statement timeout/);
     const [count] = await here.connection.query("select count(*) as rows from login", [], quiet);
     assert.equal(count?.["rows"], "5");
   });
 
   test(`${major}: a probe in another database uses a session of its own there, and no database that is not there`, async () => {
     const sql = "select pg_catalog.current_database()::int";
-    const probed = await link.probe({ sql, timeout: 200, database: "elsewhere" }, quiet);
+    const probed = await link.probe({ sql, timeout: 20_000, database: "elsewhere" }, quiet);
     assert.match(probed.kind === "failed" ? probed.error : "", /elsewhere/);
-    const nowhere = await link.probe({ sql, timeout: 200, database: "nowhere" }, quiet);
+    const nowhere = await link.probe({ sql, timeout: 20_000, database: "nowhere" }, quiet);
     assert.match(nowhere.kind === "failed" ? nowhere.error : "", /nowhere.*; check the rule's probe\.database$/);
     assert.equal((await link.probe(row(2), quiet)).kind, "works");
   });
@@ -82,7 +83,7 @@ for (const { major, here, prepared } of made) {
   test(`${major}: a probe whose session was ended has failed, the link lives on, and the next probe works`, async () => {
     const holder = await here.person();
     await holder.run("begin; update login set n = n + 1 where id = 1");
-    const probed = link.probe(row(1, 2_400), quiet);
+    const probed = link.probe(row(1, 30_000), quiet);
     await eventually(async () => {
       const sql =
         "select pg_terminate_backend(pid) from pg_stat_activity where query = $1 and wait_event_type = 'Lock'";
@@ -97,7 +98,7 @@ for (const { major, here, prepared } of made) {
   test(`${major}: a probe that may wait longer than a statement is stuck before it is cut`, async () => {
     const holder = await here.person();
     await holder.run("begin; update login set n = n + 1 where id = 1");
-    const hurried = await engine.connect({ ...watched, statement_timeout: 600 }, quiet);
+    const hurried = await engine.connect({ ...watched, statement_timeout: 2_000 }, quiet);
     assert.equal((await hurried.probe(row(1, 60_000), quiet)).kind, "stuck");
     await hurried.close();
     await leave(holder);
@@ -106,8 +107,8 @@ for (const { major, here, prepared } of made) {
   test(`${major}: a probe that waits is one of Lockwarden's own sessions`, async () => {
     const holder = await here.person();
     await holder.run("begin; update login set n = n + 1 where id = 1");
-    const probed = link.probe(row(1, 2_000), quiet);
     const other = await engine.connect(watched, quiet);
+    const probed = link.probe(row(1, 5_000), quiet);
     const seen = await eventually(async () => {
       const snapshot = await other.read({ sessions: "all", locks: true }, quiet);
       return snapshot.waits?.[0] === undefined ? null : { snapshot, wait: snapshot.waits[0] };

@@ -23,12 +23,16 @@ for (const [what, port, query] of [
 ] as const) {
   test(`${what}: a network that swallows a statement loses the link, and does not hang`, async () => {
     const proxy = await silentProxy(port);
-    const connection = await openConnection(target(url(proxy.port, query), { statement_timeout: 1 }), {}, patience());
+    const connection = await openConnection(
+      target(url(proxy.port, query), { statement_timeout: 1_000 }),
+      {},
+      patience(),
+    );
     proxy.silence();
     await assert.rejects(connection.query("select 1", [], patience()), {
       name: "LinkLost",
       kind: "lost",
-      message: `the connection to app (127.0.0.1:${proxy.port}, user postgres, database postgres) is silent: no answer in 2001 ms`,
+      message: `the connection to app (127.0.0.1:${proxy.port}, user postgres, database postgres) is silent: no answer in 3000 ms`,
     });
     assert.equal(connection.isOpen(), false);
     await assert.rejects(connection.query("select 1", [], patience()), /is silent/);
@@ -44,11 +48,11 @@ for (const [what, port, query] of [
   });
 
   test(`${what}: an aborted statement throws the signal's reason, and the link is lost`, async () => {
-    const connection = await openConnection(target(url(port, query)), {}, patience());
+    const connection = await openConnection(target(url(port, query), { statement_timeout: 60_000 }), {}, patience());
     const person = await client(url(port));
     const stop = new AbortController();
     const reason = new Error("the daemon stops");
-    const answer = assert.rejects(connection.query("select pg_sleep(4)", [], stop.signal), reason);
+    const answer = assert.rejects(connection.query("select pg_sleep(50)", [], stop.signal), reason);
     await isSleeping(person, connection.pid);
     stop.abort(reason);
     await answer;
@@ -115,7 +119,7 @@ test("a call that is aborted while it waits for its turn harms nobody else's", a
   const connection = await openConnection(target(url(postgres.port)), {}, patience());
   const person = await client(postgres.url());
   const stop = new AbortController();
-  const first = connection.query("select pg_sleep(0.5)", [], patience());
+  const first = connection.query("select pg_sleep(3)", [], patience());
   const second = assert.rejects(connection.query("select 1", [], stop.signal), { name: "AbortError" });
   await isSleeping(person, connection.pid);
   stop.abort();

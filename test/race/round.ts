@@ -5,6 +5,7 @@ import { noHistory } from "../../src/core/history.ts";
 import { victimOf } from "../../src/core/lazy-decision.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { type EmbeddedPostgres } from "../../src/demo/embedded-postgres.ts";
+import type { Link } from "../../src/engines/engine.ts";
 import { postgres } from "../../src/engines/postgres/index.ts";
 import { openConnection } from "../../src/engines/postgres/open.ts";
 import { openJournal } from "../../src/journal.ts";
@@ -25,6 +26,8 @@ export type Wanted = Readonly<{
   signals: number;
   /** It ends then in any case. */
   seconds: number;
+  /** Half of the signals come late, as on a machine that is busy: when the session has gone on to another transaction. */
+  late?: boolean;
 }>;
 
 export type Round = Readonly<{
@@ -98,10 +101,15 @@ async function withWires<T>(server: EmbeddedPostgres, signal: AbortSignal, run: 
 type Raced = Readonly<{ signals: readonly Signal[]; taken: ReadonlyMap<Way, number> }>;
 
 /** Look, judge, signal one of them, look again. One victim a look: the second one's judgement would be older. */
-async function race({ hitBy, signals: enough, seconds }: Wanted, wires: Wires, ending: AbortSignal): Promise<Raced> {
+async function race(
+  { hitBy, signals: enough, seconds, late = false }: Wanted,
+  wires: Wires,
+  ending: AbortSignal,
+): Promise<Raced> {
   const send: Send = sendOver(wires, ending);
   const decide = decider(hitBy);
   const until = performance.now() + seconds * 1_000;
+  const random = randomNumbers(2);
   const signals: Signal[] = [];
   const taken = new Map<Way, number>();
   let guarded = 0;
@@ -112,12 +120,22 @@ async function race({ hitBy, signals: enough, seconds }: Wanted, wires: Wires, e
     const { decision, pid, judged, signalled } = chosen;
     const way = turns[turn++ % turns.length] ?? "guarded";
     taken.set(way, (taken.get(way) ?? 0) + 1);
+    if (late && random() < 0.5) await dawdle(wires.link, chosen, ending);
     if (!(await send(way, decision))) continue;
     signals.push({ way, pid, judged });
     signalled();
     if (way === "guarded") guarded += 1;
   }
   return { signals, taken };
+}
+
+/** Until the session is in a transaction that began later; in vain for a second at most. */
+async function dawdle(link: Link, { pid, judged }: Pick<Chosen, "pid" | "judged">, ending: AbortSignal): Promise<void> {
+  for (const until = performance.now() + 1_000; performance.now() < until; ) {
+    const { sessions } = await link.read({ sessions: "transactions", locks: false }, ending);
+    const now = sessions.find((one) => one.pid === pid)?.transaction;
+    if (now?.kind === "open" && now.startedAt !== null && now.startedAt > judged) return;
+  }
 }
 
 type Chosen = Readonly<{ decision: SignalDecision; pid: string; judged: string; signalled(): void }>;

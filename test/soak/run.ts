@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type pg from "pg";
 import { processorMs, watchdogRole, withServer } from "../bench/server.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Abandoned, type Abandoner, abandoner, type Kind, kinds } from "./abandoned.ts";
 import { type Daemon, residentBytes, startDaemon } from "./daemon.ts";
 import type { Point } from "./figures.ts";
@@ -107,7 +108,12 @@ async function watch({ seconds, abandonEveryMs, pairs, stretchMs }: Wanted, stag
   const statements = await statementsSent(superuser);
   const taken = await takePairs(load, daemon, { pairs, stretchMs });
   const counts = await load.stop();
-  const journal = await daemon.journal();
+  // The last one's outcome may come a moment after its transaction has gone.
+  const journal = await eventually("each act has its outcome", async () => {
+    const events = await daemon.journal();
+    const count = (kind: string) => events.filter(({ event }) => event === kind).length;
+    return count("outcome") === count("intent") ? events : null;
+  });
   const abandoned = abandons.all();
   return {
     abandoned,

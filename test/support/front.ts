@@ -10,12 +10,15 @@ export type Front = Readonly<{
   behave(conduct: Conduct): void;
   /** performance.now() of every connection that was taken. */
   taken(): readonly number[];
+  /** performance.now() of the last that each of them was told by the server, from before it heard it. */
+  told(): readonly number[];
 }>;
 
 /** A TCP port on loopback in front of a server, which can stop to be one; it is closed after the tests of the file. */
 export async function front(port: number): Promise<Front> {
   const sockets = new Set<Socket>();
   const taken: number[] = [];
+  const told: number[] = [];
   let conduct: Conduct = "pass";
   const keep = (socket: Socket, other: () => Socket | null) => {
     sockets.add(socket);
@@ -25,18 +28,21 @@ export async function front(port: number): Promise<Front> {
       if (conduct !== "swallow") other()?.destroy();
     });
   };
-  const pass = (here: Socket): Socket => {
+  const pass = (here: Socket, number: number): Socket => {
     const there = connect({ port, host: "127.0.0.1" });
     keep(there, () => here);
-    there.on("data", (chunk) => void (conduct === "pass" && here.write(chunk)));
+    there.on("data", (chunk) => {
+      told[number] = performance.now();
+      if (conduct === "pass") here.write(chunk);
+    });
     here.on("data", (chunk) => void (conduct === "pass" && there.write(chunk)));
     return there;
   };
   const listener = createServer((here) => {
-    taken.push(performance.now());
+    const number = taken.push(performance.now()) - 1;
     let there: Socket | null = null;
     keep(here, () => there);
-    if (conduct === "pass") there = pass(here);
+    if (conduct === "pass") there = pass(here, number);
     else if (conduct === "hang up") here.destroy();
     else if (conduct === "garbage") here.once("data", () => here.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     else here.resume();
@@ -58,5 +64,6 @@ export async function front(port: number): Promise<Front> {
         for (const socket of sockets) socket.destroy();
     },
     taken: () => taken,
+    told: () => told,
   };
 }

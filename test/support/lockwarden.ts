@@ -84,9 +84,11 @@ function follow(child: ChildProcessByStdio<null, Readable, Readable>): Running {
     child,
     ended,
     said: () => out + err,
+    // Whole ones: what comes through a pipe may end in the middle of one.
     lines: () =>
       out
         .split("\n")
+        .slice(0, -1)
         .filter((line) => line.startsWith("{"))
         .map((line) => JSON.parse(line) as Record<string, unknown>),
   };

@@ -55,11 +55,13 @@ export async function gaussConnection(
   url: string,
   application = "lockwarden",
 ): Promise<Connection & { sessionId: string }> {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: application,
-    types: { getTypeParser: () => (value: string) => value },
-  });
+  const client = settled(
+    new pg.Client({
+      connectionString: url,
+      application_name: application,
+      types: { getTypeParser: () => (value: string) => value },
+    }),
+  );
   let open = true;
   client.on("error", () => (open = false));
   await client.connect();

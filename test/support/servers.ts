@@ -52,7 +52,7 @@ export async function client(url: string, config: pg.ClientConfig = {}): Promise
 /** Waits until the condition holds and returns its value; fails with its last answer or error after `withinMs`. */
 export async function eventually<T>(
   condition: () => T | Promise<T>,
-  withinMs = 20_000,
+  withinMs = 60_000,
 ): Promise<Exclude<T, false | null | undefined>> {
   const until = performance.now() + withinMs;
   for (;;) {

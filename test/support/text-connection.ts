@@ -2,19 +2,22 @@ import { after } from "node:test";
 import pg from "pg";
 import type { Connection, Row, Value } from "../../src/engines/postgres/connection.ts";
 import { createReader, type Reader, type ReaderOptions } from "../../src/engines/postgres/snapshot.ts";
+import { settled } from "./settled.ts";
 
 /** Never aborts. */
 export const quiet = new AbortController().signal;
 
 /** A Connection as the engine opens it, without its watch over timeouts and loss: every value is the server's own text. */
 export async function textConnection(url: string, config: pg.ClientConfig = {}): Promise<Connection> {
-  const client = new pg.Client({
-    connectionString: url,
-    application_name: "lockwarden",
-    options: "-c datestyle=ISO -c timezone=UTC -c lock_timeout=300ms -c statement_timeout=20s",
-    ...config,
-    types: { getTypeParser: () => (value: string) => value },
-  });
+  const client = settled(
+    new pg.Client({
+      connectionString: url,
+      application_name: "lockwarden",
+      options: "-c datestyle=ISO -c timezone=UTC -c lock_timeout=300ms -c statement_timeout=20s",
+      ...config,
+      types: { getTypeParser: () => (value: string) => value },
+    }),
+  );
   let open = true;
   client.on("error", () => (open = false));
   await client.connect();
