@@ -22,7 +22,7 @@ const mostRatio = 2;
 const idle = 60;
 const waiting = 5;
 const pairs = 200;
-const warmUps = 20;
+const warmUps = 200;
 
 // Nobody is due yet: what is measured is watching.
 const rules = [

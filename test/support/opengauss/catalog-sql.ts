@@ -36,7 +36,7 @@ const asValues = (rows: typeof serverThreads) =>
 /** A function of rows whose plan a session keeps: PL/pgSQL, as SQL functions are planned anew by every statement. */
 function rowsOf(name: string, columns: string, query: string): string {
   return `
-create function ${name} returns table (${columns}) language plpgsql stable security definer as $$
+create function ${name} returns table (${columns}) language plpgsql stable security definer rows 100 as $$
   #variable_conflict use_column
   begin return query ${query}; end $$;`;
 }
@@ -291,9 +291,7 @@ ${rowsOf(
     tlevel int, smpid int, wait_status text, wait_event text, locktag text, lockmode text, block_sessionid int8,
     global_sessionid text`,
   `
-  with ${seatsOf("port", "pid", "sessionid", "client_port")}, ${me},
-  everybody as materialized (
-    select t.* from ${threads(threadPool, ["datid", "application_name", "pid", "sessionid", "usesysid", "state", "backend"])}),
+  with ${seatsOf("backend", "port", "pid", "sessionid")}, ${me},
   waiting as materialized (
     select l.pid as backend, l.locktype, l.mode, (pg_blocking_pids(l.pid))[1] as blocker,
            ${lockTag} as locktag
@@ -303,13 +301,15 @@ ${rowsOf(
          case when m.sees then case when l.locktype is not null then 'acquire lock' when t.state = 'active' then 'none' else 'wait cmd' end end,
          case when m.sees then coalesce(l.locktype, case when t.state = 'active' then 'none' else 'wait cmd' end) end,
          case when m.sees then l.locktag end, case when m.sees then l.mode end,
-         case when m.sees and l.locktype is not null then coalesce(b.sessionid, gauss.prepared_blocker(l.locktag)) end, '0:0#0'::text
-    from everybody as t
+         case when m.sees and l.blocker = 0 then gauss.prepared_blocker(l.locktag)
+              when m.sees and l.blocker is not null then
+                coalesce((select s.sessionid from seats as s where s.backend = l.blocker), 139800000000000 + l.blocker) end,
+         '0:0#0'::text
+    from ${threads(threadPool, ["datid", "application_name", "pid", "sessionid", "usesysid", "state", "backend"])}
     left join waiting as l on l.backend = t.backend
-    left join everybody as b on b.backend = l.blocker
     left join pg_catalog.pg_database as d on d.oid = t.datid
-    cross join me
-    cross join lateral (select me.sysadmin or me.monadmin or t.usesysid = me.oid as sees) as m`,
+    cross join lateral (
+      select (select m.sysadmin or m.monadmin from me as m) or t.usesysid = (select m.oid from me as m) as sees) as m`,
 )}`;
 
 const waitsColumns =
