@@ -57,9 +57,9 @@ const seatsOf = (...wanted: readonly SeatColumn[]) => `
 /** Who asks. */
 const me = `
   me as materialized (
-    select a.usesysid as oid, current_setting('is_superuser')::bool as sysadmin,
-           (split_part(f.text, E'\\n', 1)::json -> 'monadmin')::jsonb @> to_jsonb(session_user) as monadmin
-      from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) as a cross join file as f)`;
+    select quote_ident(session_user)::regrole::oid as oid, current_setting('is_superuser')::bool as sysadmin,
+           session_user::text = any (split_part(f.text, E'\\n', ${seatColumns.length + 2})::text[]) as monadmin
+      from file as f)`;
 
 /** What the front knows; `file` is where it writes that down. */
 function frontSql(file: string): string {
@@ -71,10 +71,10 @@ create function gauss.written() returns text language plpgsql volatile security 
   begin
     loop
       written := pg_catalog.pg_read_binary_file('${file}');
-      -- It is written over in place: half of it may be of the time before.
-      exit when substring(written, 1, 16) = decode(md5(substring(written, 17)), 'hex');
+      -- It is written over in place: half of it may be of the time before, and then its ends differ.
+      exit when substring(written, 1, 8) = substring(written, length(written) - 7);
     end loop;
-    return convert_from(substring(written, 17), 'UTF8');
+    return convert_from(substring(written, 9, length(written) - 16), 'UTF8');
   end $$;
 -- Written down, as a function of the server's reads no catalog, which somebody may have locked.
 create table gauss.first_database as select d.oid, d.datname from pg_catalog.pg_database as d where d.datname = 'postgres';
@@ -102,7 +102,12 @@ type ThreadColumn = Readonly<{ type: string; ofSession: string; ofWorker?: strin
  * backend's own url) is one without a seat. One of a pool that never said anything shows no state yet.
  */
 const threadColumns = {
-  datid: { type: "oid", ofSession: "a.datid", ofWorker: "d.oid", ofServer: "0::oid" },
+  datid: {
+    type: "oid",
+    ofSession: "a.datid",
+    ofWorker: "(select f.oid from gauss.first_database as f)",
+    ofServer: "0::oid",
+  },
   pid: {
     type: "int8",
     ofSession: "coalesce(s.pid, 139800000000000 + a.pid)",
@@ -138,19 +143,24 @@ const threadColumns = {
   xact_start: {
     type: "timestamptz",
     ofSession: "a.xact_start",
-    ofWorker: "case when w.name = 'workload' then d.started end",
+    ofWorker: "case when w.name = 'workload' then pg_postmaster_start_time() end",
   },
   query_start: {
     type: "timestamptz",
     ofSession: "a.query_start",
-    ofWorker: "case when w.name = 'workload' then d.started end",
+    ofWorker: "case when w.name = 'workload' then pg_postmaster_start_time() end",
   },
-  backend_start: { type: "timestamptz", ofSession: "a.backend_start", ofWorker: "d.started", ofServer: "d.started" },
+  backend_start: {
+    type: "timestamptz",
+    ofSession: "a.backend_start",
+    ofWorker: "pg_postmaster_start_time()",
+    ofServer: "pg_postmaster_start_time()",
+  },
   state_change: {
     type: "timestamptz",
     ofSession: "case when not f.fresh then a.state_change end",
-    ofWorker: "d.started",
-    ofServer: "d.started",
+    ofWorker: "pg_postmaster_start_time()",
+    ofServer: "pg_postmaster_start_time()",
   },
   client_addr: { type: "inet", ofSession: "a.client_addr" },
   client_hostname: { type: "text", ofSession: "a.client_hostname" },
@@ -164,17 +174,16 @@ const typeOf = (column: ThreadName) => `${column} ${threadColumns[column].type}`
 /** Every session and thread as `t`, with these columns. */
 function threads(threadPool: boolean, names: readonly ThreadName[]): string {
   const columns: readonly ThreadColumn[] = names.map((name) => threadColumns[name]);
-  const started = "(select f.oid, pg_postmaster_start_time() as started from gauss.first_database as f offset 0) as d";
   return `(
   select ${columns.map(({ ofSession }) => ofSession).join(", ")}
     from pg_catalog.pg_stat_get_activity(null) as a left join seats as s on s.port = a.client_port
     cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
    where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.sessionid is distinct from 0
   union all
-  select ${columns.map(({ ofWorker = "null" }) => ofWorker).join(", ")} from ${asValues(internalWorkers)} cross join ${started}
+  select ${columns.map(({ ofWorker = "null" }) => ofWorker).join(", ")} from ${asValues(internalWorkers)}
   union all
   select ${columns.map(({ ofServer = "null" }) => ofServer).join(", ")}
-    from ${asValues([...serverThreads, ...(threadPool ? poolThreads : [])])} cross join ${started}) as t(${names.join(", ")})`;
+    from ${asValues([...serverThreads, ...(threadPool ? poolThreads : [])])}) as t(${names.join(", ")})`;
 }
 
 const targetNames = ["backend", "datid", "usesysid", "application_name", "sessionid", "pid"] as const;
@@ -329,7 +338,7 @@ create view gauss.pg_thread_wait_status as select ${waitsColumns}${waitTags}${id
 create view gauss.pg_roles as
   select case when r.oid = 10 then 'omm' else r.rolname end as rolname, r.oid = 10 as rolsuper, r.rolinherit, r.rolcreaterole,
          r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolsuper as rolsystemadmin, r.rolconnlimit, r.rolconfig, r.oid,
-         (gauss.front() -> 'monadmin')::jsonb @> to_jsonb(r.rolname) as rolmonitoradmin
+         r.rolname::text = any (split_part(gauss.written(), E'\\n', ${seatColumns.length + 2})::text[]) as rolmonitoradmin
     from pg_catalog.pg_roles as r, gauss.me() as m
    where r.rolname !~ '^pg_' and (m.sysadmin or r.rolname = current_user
      or (select o.rolcreaterole from pg_catalog.pg_roles as o where o.rolname = current_user));

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { closeSync, fchmodSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Account } from "./accounts.ts";
@@ -33,6 +32,7 @@ export function ledger(folder: string, seats: Seats, accounts: ReadonlyMap<strin
   fchmodSync(open, 0o644);
   let longest = 0;
   let closed = false;
+  let written = 0n;
   const prepared = new Map<string, number>();
   const state = { version, revision: -1 };
   const named = (right: "monadmin" | "persistence") =>
@@ -43,16 +43,25 @@ export function ledger(folder: string, seats: Seats, accounts: ReadonlyMap<strin
     state.revision = seats.revision();
     const known = JSON.stringify({
       version: state.version,
-      monadmin: named("monadmin"),
       persistence: named("persistence"),
       idleWorkers: seats.idleWorkers(),
       prepared: [...prepared].map(([gid, sessionid]) => ({ gid, sessionid })),
     });
-    const text = [known, ...columns.map((of) => `{${seats.all().map(of).join(",")}}`)].join("\n");
+    const lists = columns.map((of) => `{${seats.all().map(of).join(",")}}`);
+    const text = [
+      known,
+      ...lists,
+      `{${named("monadmin")
+        .map((name) => JSON.stringify(name))
+        .join(",")}}`,
+      "",
+    ].join("\n");
     longest = Math.max(longest, Buffer.byteLength(text));
     const whole = text + " ".repeat(longest - Buffer.byteLength(text));
     // A file that takes another one's place, or is cut, some file systems write to the disk at once.
-    writeSync(open, Buffer.concat([createHash("md5").update(whole).digest(), Buffer.from(whole)]), 0, null, 0);
+    const ends = Buffer.alloc(8);
+    ends.writeBigUInt64BE(++written);
+    writeSync(open, Buffer.concat([ends, Buffer.from(whole), ends]), 0, null, 0);
   };
   settle();
   return {
