@@ -1,3 +1,5 @@
+import { quoted } from "./plain-text.ts";
+
 /**
  * What people call a session by, as Lockwarden prints it: `4711,67a1b2c3.1267`, with the server log's session id, or two
  * numbers, the second one the session's own; the pid of a session that is on no thread is written 0.
@@ -45,5 +47,5 @@ export function readHandle(written: string): ReadHandle {
 
 /** What somebody wrote, cut where it is long. */
 export function shown(text: string): string {
-  return JSON.stringify(text.length > longestShown ? `${text.slice(0, longestShown)}…` : text);
+  return quoted(text.length > longestShown ? `${text.slice(0, longestShown)}…` : text);
 }

@@ -2,6 +2,8 @@
 
 /** What takes room without being seen, or steers what shows it: controls, bidi and zero-width marks, lone surrogates. */
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}]/gu;
+/** And what ends a line; JSON writes only the first 32 as codes. */
+const hidden = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const blanks = /[\s\p{Zl}\p{Zp}]+/gu;
 
 /** One line of plain text: white space becomes one blank, what is unsafe to show becomes its code (`\x1b`, `\u202e`). */
@@ -15,6 +17,11 @@ export function plainText(text: string, maxLength: number): string {
     .trim();
   if (line.length <= maxLength && text.length <= room) return line;
   return `${line.slice(0, endOfWhole(line, Math.min(maxLength - 1, line.length)))}…`;
+}
+
+/** The same in quotes, with its blanks as they are: what somebody wrote, to be shown as it stands. */
+export function quoted(text: string): string {
+  return JSON.stringify(text).replace(hidden, (character) => code(character.codePointAt(0) ?? 0));
 }
 
 function code(point: number): string {

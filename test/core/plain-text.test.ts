@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { plainText } from "../../src/core/plain-text.ts";
+import { plainText, quoted } from "../../src/core/plain-text.ts";
 
 for (const [name, text, expected] of [
   ["plain text stays as it is", "app_login", "app_login"],
@@ -36,6 +36,15 @@ test("whatever comes in, what comes out is one bounded line without anything hid
       const line = plainText(text, length);
       assert.ok(line.length <= length);
       assert.doesNotMatch(line, /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u);
+    }),
+  );
+});
+
+test("what is quoted shows what it hides, and keeps its blanks", () => {
+  assert.equal(quoted('a "b"\n  c\u007f\u009b31m\u202e\u2028'), '"a \\"b\\"\\n  c\\x7f\\x9b31m\\u202e\\u2028"');
+  fc.assert(
+    fc.property(fc.string({ unit: "binary", maxLength: 300 }), (text) => {
+      assert.doesNotMatch(quoted(text), /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u);
     }),
   );
 });

@@ -104,7 +104,7 @@ test("a handle is read as what stands there, or refused in one short line", () =
   fc.assert(
     fc.property(handleText, (text) => {
       const read = readHandle(text);
-      if (read.kind === "wrong") return assert.ok(read.text.length < 700 && !/\p{Cc}/u.test(read.text), read.text);
+      if (read.kind === "wrong") return assert.ok(read.text.length < 900 && !/\p{Cc}/u.test(read.text), read.text);
       assert.match(read.pid, /^(?:0|[1-9][0-9]*)$/);
       const [, hex] = read.kind === "handle" ? read.sessionId.split(".") : [];
       if (hex !== undefined) assert.equal(BigInt(`0x${hex}`), BigInt(read.pid));
@@ -141,7 +141,7 @@ test("of a statement nothing but the one kill is read, whole: no word of it is l
   fc.assert(
     fc.property(statementText, (text) => {
       const read = readStatement(text);
-      if (typeof read === "string") return assert.ok(read.length < 700 && !/\p{Cc}/u.test(read), read);
+      if (typeof read === "string") return assert.ok(read.length < 900 && !/\p{Cc}/u.test(read), read);
       assert.ok(read.kind === "kill");
       assert.ok(!read.session.includes("'"));
       const rest = text
