@@ -90,6 +90,10 @@ export function personLines(who: Person, { columns, detailed }: Manner): string[
   return lines;
 }
 
+function writtenText(hasWritten: boolean | null): string {
+  return hasWritten === null ? "may have written" : hasWritten ? "has written" : "has not written";
+}
+
 function stateText({ state, stateMs, transaction, transactionMs, hasWritten }: Person): string {
   const now = state === null ? "its state is unknown" : `${state} for ${ago(stateMs)}`;
   switch (transaction) {
@@ -98,7 +102,7 @@ function stateText({ state, stateMs, transaction, transactionMs, hasWritten }: P
     case "unknown":
       return `${now}; its transaction is unknown`;
     case "open":
-      return `${now}; transaction open for ${ago(transactionMs)}, ${hasWritten === true ? "has written" : "has not written"}`;
+      return `${now}; transaction open for ${ago(transactionMs)}, ${writtenText(hasWritten)}`;
     default:
       return unreachable(transaction);
   }

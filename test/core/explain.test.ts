@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { lineageKey, noHistory } from "../../src/core/history.ts";
 import { judge as judgeLook } from "../../src/core/judge.ts";
 import { evaluate } from "../../src/core/rules.ts";
+import type { Session } from "../../src/core/session.ts";
 import type { Snapshot } from "../../src/core/snapshot.ts";
 import { remembering, waitGraph } from "../../src/core/wait-graph.ts";
 import { blockOf, explained, ruleOf, stuck, stuckLogin, verdict } from "../support/explain.ts";
@@ -126,6 +127,18 @@ for (const [why, expected, source, given] of [
     assert.equal(verdict(stuck().build(), { rules: [stuckLogin], ...source }, given), `  stuck-login: ${expected}`);
   });
 }
+
+test("where a look did not read who has written, nobody is said not to have", () => {
+  const look = stuck().build();
+  const unread = (one: Session): Session =>
+    one.transaction.kind === "open"
+      ? { ...one, transaction: { ...one.transaction, writeId: null, writeUnknown: true } }
+      : one;
+  const unasked = { ...look, sessions: look.sessions.map(unread) };
+  const said = (seen: Snapshot) => explained(seen, { rules: [stuckLogin] }, { session: "1" }).text;
+  assert.match(said(look), /, has written/);
+  assert.match(said(unasked), /, may have written/);
+});
 
 test("when it will match depends on what it waits for", () => {
   for (const [expected, match] of [

@@ -157,15 +157,18 @@ async function readProduct(wire: Wire, { killWith, ...named }: Configured, signa
   const terminateSession = count("terminate_session");
   // Unknown is taken for on: then nobody is signalled by the thread alone.
   const threadPool = row["thread_pool"] !== "off";
+  const lockTags = await works(wire, lockTagsSql, signal);
   const product: Product = {
     ...named,
     threadPool,
     terminateSession,
     cancelSession: count("cancel_session"),
-    activity: (await works(wire, activitySql, signal))
-      ? "pg_catalog.pg_stat_get_activity(null)"
-      : "pg_catalog.pg_stat_activity",
-    lockTags: await works(wire, lockTagsSql, signal),
+    // Before 1.1, which has no lock tags either, the function leaves a little memory behind in the session each time it is called.
+    activity:
+      lockTags && (await works(wire, activitySql, signal))
+        ? "pg_catalog.pg_stat_get_activity(null)"
+        : "pg_catalog.pg_stat_activity",
+    lockTags,
     walSenders: await works(wire, walSendersSql, signal),
     emptyIsNull: row["empty_is_null"] === "t",
     // Asked only where it is the last way that is left, or the one that is wanted.
