@@ -205,7 +205,7 @@ export function startOf(identity: string): string | null {
   return /^\d{4,}-\d\d-\d\dT[\d:]+\.\d{6}Z$/.test(start) ? start : null;
 }
 
-/** 0: a thread of the server, or a session that has not logged in yet. */
+/** 0: a thread of the server. */
 function idOf(text: string | null): string | null {
   return text === "0" ? null : text;
 }

@@ -7,8 +7,8 @@ export type Product = Readonly<{
   terminateSession: boolean;
   cancelSession: boolean;
   /**
-   * Where sessions are read. The view joins pg_database and pg_authid, and so leaves out whoever logs in just now and
-   * whose user has been dropped; the function reads no table. Where it should not be, the view serves.
+   * Where sessions are read. The view joins pg_database and pg_authid, and so leaves out the session of a user who has been
+   * dropped; the function reads no table. Where it should not be, the view serves.
    */
   activity: "pg_catalog.pg_stat_get_activity(null)" | "pg_catalog.pg_stat_activity";
   /** pg_locks.locktag and block_sessionid are there */
