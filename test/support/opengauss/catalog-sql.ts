@@ -198,11 +198,9 @@ const threadsSql = (threadPool: boolean) =>
       from ${threads(threadPool, targetNames)}`,
   );
 
-const walSendersSql = rowsOf(
-  "gauss.pg_stat_get_wal_senders()",
-  "pid int8",
-  "select s.pid from pg_stat_get_wal_senders() as w cross join lateral (select * from gauss.seats() as s where s.backend = w.pid offset 0) as s",
-);
+const walSendersSql = `
+create function gauss.pg_stat_get_wal_senders() returns table (pid int8) language sql stable rows 1 as $$
+  select s.pid from pg_stat_get_wal_senders() as w cross join lateral (select * from gauss.seats() as s where s.backend = w.pid offset 0) as s $$;`;
 
 const activityName = ({ missing }: Version) =>
   missing.includes("pg_stat_get_activity") ? "gauss.activity" : "gauss.pg_stat_get_activity";
