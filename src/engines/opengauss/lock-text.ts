@@ -1,14 +1,23 @@
 import type { Product } from "./product.ts";
 
-const columns = ["database", "relation", "page", "tuple", "bucket", "virtualxid", "transactionid", "classid", "objid"];
+const columns = [
+  "database",
+  "relation",
+  "page",
+  "tuple",
+  "bucket",
+  "virtualxid",
+  "transactionid",
+  "classid",
+  "objid",
+  "objsubid",
+];
 
 /**
- * Names a lock, as SQL over `l`: the kind, then all parts; the server's own tag too, where it has one, as some kinds
- * (partitions) show less in the columns. No empty strings: in some databases they are NULL, and `||` differs there.
+ * Names a lock, as SQL over `l`: the kind, then the server's own tag, which is all that it tells locks apart by; where it
+ * shows none, all parts. No empty strings: in some databases they are NULL, and `||` differs there.
  */
 export function lockText({ lockTags }: Pick<Product, "lockTags">): string {
-  const parts = [...columns, "objsubid", ...(lockTags ? ["locktag"] : [])].map(
-    (column) => `coalesce(l.${column}::text, '-')`,
-  );
-  return `l.locktype || ' ' || ${parts.join(" || '/' || ")}`;
+  const parts = columns.map((column) => `coalesce(l.${column}::text, '-')`).join(" || '/' || ");
+  return `l.locktype || ' ' || ${lockTags ? `coalesce(l.locktag, ${parts})` : parts}`;
 }

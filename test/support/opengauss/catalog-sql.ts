@@ -33,13 +33,34 @@ const poolThreads: typeof serverThreads = [
 const asValues = (rows: typeof serverThreads) =>
   `(values ${rows.map(([name, thread, state]) => `('${name}', ${thread}::int8, '${state}')`).join(", ")}) as w(name, thread, state)`;
 
-/** A function of rows whose plan a session keeps: PL/pgSQL, as SQL functions are planned anew by every statement. */
+/** A function of rows that becomes part of the statement that asks it: no more is worked out than is asked for. */
 function rowsOf(name: string, columns: string, query: string): string {
   return `
-create function ${name} returns table (${columns}) language plpgsql stable security definer rows 100 as $$
-  #variable_conflict use_column
-  begin return query ${query}; end $$;`;
+create function ${name} returns table (${columns}) language sql stable rows 100 as $$ ${query} $$;`;
 }
+
+/** What PostgreSQL shows of everybody, whoever asks; the functions on it decide who may see what. */
+const backendColumns = [
+  "datid oid",
+  "pid int",
+  "usesysid oid",
+  "application_name text",
+  "state text",
+  "query text",
+  "wait_event_type text",
+  "xact_start timestamptz",
+  "query_start timestamptz",
+  "backend_start timestamptz",
+  "state_change timestamptz",
+  "client_addr inet",
+  "client_hostname text",
+  "client_port int",
+  "backend_type text",
+];
+const backendsSql = `
+create function gauss.backends() returns table (${backendColumns.join(", ")}) language plpgsql stable security definer rows 100 as $$
+  begin return query select ${backendColumns.map((column) => `a.${column.split(" ")[0]}`).join(", ")}
+    from pg_catalog.pg_stat_get_activity(null) as a; end $$;`;
 
 /** In the order in which the front writes them, a line each: JSON takes ten times as long to read. */
 const seatTypes = { backend: "int", port: "int", pid: "int8", sessionid: "int8", client_port: "int" } as const;
@@ -80,6 +101,7 @@ create function gauss.written() returns text language plpgsql volatile security 
 create table gauss.first_database as select d.oid, d.datname from pg_catalog.pg_database as d where d.datname = 'postgres';
 create function gauss.front() returns json language plpgsql volatile security definer as $$
   begin return split_part(gauss.written(), E'\\n', 1)::json; end $$;
+${backendsSql}
 ${rowsOf(
   "gauss.seats()",
   seatColumns.map((column) => `${column} ${seatTypes[column]}`).join(", "),
@@ -176,7 +198,7 @@ function threads(threadPool: boolean, names: readonly ThreadName[]): string {
   const columns: readonly ThreadColumn[] = names.map((name) => threadColumns[name]);
   return `(
   select ${columns.map(({ ofSession }) => ofSession).join(", ")}
-    from pg_catalog.pg_stat_get_activity(null) as a left join seats as s on s.port = a.client_port
+    from gauss.backends() as a left join seats as s on s.port = a.client_port
     cross join lateral (select coalesce(${threadPool} and s.pid = 0 and a.query = '', false) as fresh) as f
    where a.backend_type in ('client backend', 'walsender') and a.application_name <> 'opengauss-double' and s.sessionid is distinct from 0
   union all
@@ -198,11 +220,9 @@ const threadsSql = (threadPool: boolean) =>
       from ${threads(threadPool, targetNames)}`,
   );
 
-const walSendersSql = rowsOf(
-  "gauss.pg_stat_get_wal_senders()",
-  "pid int8",
-  "select s.pid from pg_stat_get_wal_senders() as w cross join lateral (select * from gauss.seats() as s where s.backend = w.pid offset 0) as s",
-);
+const walSendersSql = `
+create function gauss.pg_stat_get_wal_senders() returns table (pid int8) language sql stable rows 1 as $$
+  select s.pid from pg_stat_get_wal_senders() as w cross join lateral (select * from gauss.seats() as s where s.backend = w.pid offset 0) as s $$;`;
 
 const activityName = ({ missing }: Version) =>
   missing.includes("pg_stat_get_activity") ? "gauss.activity" : "gauss.pg_stat_get_activity";
