@@ -176,6 +176,28 @@ for (const { mode, threadPool, double, here, dba } of stages) {
     await Promise.all([waiter.end(), admin.end(), connection.close()]);
   });
 
+  test(`${mode}: who logs in just now has locks and is not listed yet: a role that sees others is not blind for that`, async () => {
+    const victim = await open(1);
+    const order = orderOn(await here.read(), victim);
+    await double.createUser({ name: "shortsighted", signalBackend: true });
+    const connections = [
+      await gaussConnection(double.url("lockwarden")),
+      await gaussConnection(double.url("shortsighted")),
+    ];
+    const columns = (sessionId: string) =>
+      `locktype, database, relation, page, tuple, bucket, virtualxid, transactionid, classid, objid, objsubid, virtualtransaction, pid, ${sessionId}, mode, granted, fastpath, locktag, global_sessionid`;
+    const change = (definition: string) => `with l as (${definition}) select ${columns("sessionid")} from l
+      union all (select ${columns("987654::int8")} from l where locktype = 'virtualxid' limit 1)`;
+    const admin = await behind(double);
+    const [seeing, blind] = await withView(admin, { name: "pg_locks", change }, async () => {
+      return await Promise.all(connections.map((one) => hiddenSessions(one, here.product, quiet)));
+    });
+    assert.deepEqual(seeing, []);
+    assert.deepEqual([blind?.includes("987654"), blind?.includes(victim.sessionId)], [true, true]);
+    assert.deepEqual(await here.send(order), { kind: "sent" });
+    await Promise.all([admin.end(), ...connections.map((one) => one.close())]);
+  });
+
   test(`${mode}: the session of a user who has been dropped is gone from pg_stat_activity, and seen: its user is unknown`, async () => {
     await double.createUser({ name: "leaver" });
     const leaver = await here.person("leaver");

@@ -2,12 +2,17 @@ import type { Connection } from "../postgres/connection.ts";
 import type { Product } from "./product.ts";
 
 // Locks are shown to everybody, sessions only to MONADMIN and system administrators: whoever sees a lock without its session
-// sees half of what is going on. The server's own threads that belong to no database are never listed, and do not count.
+// sees half of what is going on. The server's own threads that belong to no database are never listed, and do not count; nor
+// does anybody for a role that sees somebody else and nobody hidden: who logs in just now has locks and is not listed yet.
 const hiddenSql = ({ activity }: Seeing) => `/* lockwarden:hidden */
+with listed as (select a.sessionid, a.usesysid, a.backend_start from ${activity} as a)
 select distinct l.sessionid::text as sessionid
   from pg_catalog.pg_locks as l
  where l.pid is not null and l.sessionid is not null
-   and l.sessionid not in (select a.sessionid from ${activity} as a where a.sessionid is not null)
+   and l.sessionid not in (select a.sessionid from listed as a where a.sessionid is not null)
+   and (exists (select 1 from listed as h where h.sessionid is null or h.backend_start is null)
+     or not exists (select 1 from listed as o join listed as own on o.usesysid <> own.usesysid
+                     where own.sessionid = pg_catalog.pg_current_sessid()))
    and not exists (select 1 from pg_catalog.pg_thread_wait_status as s
                     where s.sessionid = l.sessionid and coalesce(pg_catalog.length(s.db_name), 0) = 0)`;
 
