@@ -13,6 +13,7 @@ import { handleOf, type Ms, type Text } from "../core/session.ts";
 import { spokenDuration, spokenWait } from "../core/spoken-duration.ts";
 import { behindText, few, waitingText } from "../core/standing.ts";
 import { unreachable } from "../core/unreachable.ts";
+import { writtenText } from "../core/written.ts";
 import { wrap } from "./wrap.ts";
 
 export type Manner = Readonly<{
@@ -88,10 +89,6 @@ export function personLines(who: Person, { columns, detailed }: Manner): string[
     lines.push(...wrap(`${who.state === "active" ? "statement" : "last statement"}: ${statement}`, columns, "  "));
   }
   return lines;
-}
-
-function writtenText(hasWritten: boolean | null): string {
-  return hasWritten === null ? "may have written" : hasWritten ? "has written" : "has not written";
 }
 
 function stateText({ state, stateMs, transaction, transactionMs, hasWritten }: Person): string {

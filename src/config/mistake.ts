@@ -1,3 +1,5 @@
+import { quoted } from "../core/plain-text.ts";
+
 /** Where in the config: keys and list indexes from the top. */
 export type Path = readonly (string | number)[];
 
@@ -44,10 +46,7 @@ function cut(text: string): string {
 
 /** Quoted, cut, one line, and without the account of a URL that was put into the wrong key. */
 export function quote(text: string): string {
-  return JSON.stringify(cut(text.replace(/\/\/.*@/su, "//…@"))).replace(
-    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
-    "?",
-  );
+  return quoted(cut(text.replace(/\/\/.*@/su, "//…@")));
 }
 
 export function renderPath(path: Path): string {

@@ -6,6 +6,7 @@ import { isIdleInTransaction, type Ms, type NodeKey, type Prepared, type Session
 import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import type { WaitGraph } from "./wait-graph.ts";
+import { hasWritten, writtenText } from "./written.ts";
 
 /** How far a condition is from true: 0, now; n, in n ms if nothing changes; never, not by time alone; unknown. */
 export type Distance = number;
@@ -110,8 +111,11 @@ export function sessionConditions(source: Conditions, context: ConditionContext)
       plain({
         name: "has_written",
         wanted: String(written),
-        distance: ({ session }) => truth(hasWritten(session) === null ? null : hasWritten(session) === written),
-        seen: ({ session }) => writtenSeen(hasWritten(session)),
+        distance: ({ session }) => {
+          const has = hasWritten(session.transaction);
+          return truth(has === null ? null : has === written);
+        },
+        seen: ({ session }) => writtenText(hasWritten(session.transaction)),
       }),
     );
   }
@@ -166,16 +170,6 @@ function statementSeen(text: Text, finds: (text: string) => boolean): string {
 /** Who shows a state and neither snapshot nor id holds nothing back. */
 function heldBack({ xminAge, state }: Session): number | null {
   return xminAge ?? (state === null ? null : 0);
-}
-
-function writtenSeen(written: boolean | null): string {
-  return written === null ? "may have written" : written ? "has written" : "has not written";
-}
-
-function hasWritten(session: Session): boolean | null {
-  const { transaction } = session;
-  if (transaction.kind !== "open") return transaction.kind === "none" ? false : null;
-  return transaction.writeUnknown === true ? null : transaction.writeId !== null;
 }
 
 /** Conditions that time alone can make true. */

@@ -19,6 +19,7 @@ import type { Snapshot } from "./snapshot.ts";
 import { spokenDuration } from "./spoken-duration.ts";
 import { type NameOf, namesIn, neverText, standingOf } from "./standing.ts";
 import { remembering } from "./wait-graph.ts";
+import { hasWritten } from "./written.ts";
 
 /** All that an explanation rests on. */
 export type Question = Readonly<{
@@ -185,7 +186,7 @@ export function personOf(session: Session, show: Question["show"]): Person {
     query: show(session),
     transaction: transaction.kind,
     transactionMs: open?.ageMs ?? null,
-    hasWritten: open === null || open.writeUnknown === true ? null : open.writeId !== null,
+    hasWritten: open === null ? null : hasWritten(open),
   };
 }
 

@@ -5,6 +5,7 @@ import { handleOf, type Ms, type Prepared, type Relation, type Session, type Tex
 import type { LockWait } from "../core/snapshot.ts";
 import { spokenDuration, spokenWait } from "../core/spoken-duration.ts";
 import { unreachable } from "../core/unreachable.ts";
+import { hasWritten, writtenText } from "../core/written.ts";
 import { advice, deed } from "./advice.ts";
 import type { Notice } from "./channel.ts";
 
@@ -100,9 +101,7 @@ function statement(query: Text): string {
 function transactionText(victim: Session): string {
   const { transaction } = victim;
   if (transaction.kind !== "open") return transaction.kind;
-  const { writeId, writeUnknown } = transaction;
-  const wrote = writeUnknown === true ? "may have written" : writeId === null ? "has not written" : "has written";
-  return `open for ${ago(transaction.ageMs)}, ${wrote}`;
+  return `open for ${ago(transaction.ageMs)}, ${writtenText(hasWritten(transaction))}`;
 }
 
 function ago(ms: Ms): string {
